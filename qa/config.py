@@ -1,0 +1,65 @@
+"""Settings that a user may fix for good: flag before environment before ``config.toml`` before default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from qa.deadline import DEFAULT_TCG_FACTOR
+from qa.errors import UsageError
+from qa.paths import Paths
+
+
+class Config(BaseModel):
+    """The settings, with their defaults. Each is also an environment variable: ``accel`` is ``ANIMA_QA_ACCEL``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    accel: Literal["auto", "kvm", "tcg"] = Field("auto", description="Accelerator: kvm (hardware), tcg (software) or what works.")
+    require_kvm: bool = Field(False, description="Refuse to run when KVM does not work, instead of using software emulation.")
+    qemu: Path | None = Field(None, description="The QEMU program, where it is not the one found in PATH.")
+    out: Path = Field(Path("results"), description="Folder in which each run makes its results folder.")
+    jobs: int = Field(1, ge=1, le=64, description="How many scripts run at once.")
+    tcg_factor: float = Field(
+        DEFAULT_TCG_FACTOR, ge=1, le=100, description="Time limits on guests are multiplied by this under software emulation."
+    )
+
+
+def load_config(paths: Paths, environment: Mapping[str, str] = os.environ, **flags: Any) -> Config:
+    """The settings in force. A flag that is None was not given.
+
+    Raises:
+        UsageError: the file cannot be read, or a setting is unknown or has a wrong value; the message names its place.
+    """
+    settings: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    file = paths.config / "config.toml"
+    try:
+        in_file = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        in_file = {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read {file}: {error}") from error
+    in_environment = {
+        name: environment[variable] for name in Config.model_fields if environment.get(variable := f"ANIMA_QA_{name.upper()}")
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    for place, values in ((str(file), in_file), ("the environment", in_environment), ("the command line", given)):
+        settings.update(values)
+        origin.update(dict.fromkeys(values, place))
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0])
+        near = get_close_matches(name, Config.model_fields, n=1) if problem["type"] == "extra_forbidden" else []
+        raise UsageError(
+            f"setting {name!r} from {origin.get(name, 'somewhere')}: {problem['msg']}",
+            hint=f"did you mean {near[0]!r}?" if near else None,
+        ) from error
