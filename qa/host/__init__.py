@@ -1,0 +1,1 @@
+"""What this machine is: QEMU, firmware, memory, disk, helpers, and the remembered verdict on its accelerators."""

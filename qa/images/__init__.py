@@ -1,0 +1,1 @@
+"""Disk images: probing, overlays, catalogue, download, cache, recipes and the cloud-init seed."""

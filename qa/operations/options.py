@@ -1,0 +1,69 @@
+"""What a user may say about a machine before it boots: the same options in scripts, on the command line and over MCP."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def parse_size(value: Any) -> Any:
+    """Bytes from ``"512M"``, ``"1.5G"``, ``"20 GiB"`` or a plain number; units are powers of 1024."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is not a size: write 512M, 1G or 20G")
+    return value
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size, json_schema_input_type=int | str),
+    Field(gt=0, description="A size in bytes, or with a unit: 512M, 1G, 20G (powers of 1024)."),
+]
+
+
+class Options(BaseModel):
+    """Base of option models: unknown names are errors, and nothing is changed after it was checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoginOptions(Options):
+    """A user of the guest, for guests that offer nothing but a login prompt on the serial console."""
+
+    user: str = Field("root", min_length=1)
+    password: str = ""
+
+
+class DiskOptions(Options):
+    """One more disk. Either empty with a ``size``, or a copy-on-write view of the image at ``path``."""
+
+    size: Size | None = None
+    path: Path | None = None
+    serial: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,20}$", description="Serial number the guest sees.")
+
+
+class MachineOptions(Options):
+    """The hardware of a machine and the ways into it. What is not given comes from the image."""
+
+    memory: Size | None = Field(None, description="Memory; the image's default where it is not given.")
+    cpus: int = Field(2, ge=1, le=64, description="Virtual processors.")
+    disk: Size | None = Field(None, description="Size of the first disk, where it shall be larger than the image's.")
+    disks: tuple[DiskOptions, ...] = Field((), description="More disks, in the guest's order.")
+    network: Literal["user", "restricted", "none"] = Field(
+        "user", description="user: the guest reaches what the host reaches; restricted: forwards only; none: no card at all."
+    )
+    forward: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        (), description="TCP ports of the guest to be reached from this host, on 127.0.0.1 and a free port."
+    )
+    channel: Literal["auto", "shell", "ssh", "serial"] = Field(
+        "auto", description="The way commands go: root shell on the virtio console, SSH, a login on the serial console."
+    )
+    login: LoginOptions | None = Field(None, description="For channel: serial, and the user for SSH.")
+    seed: bool = Field(True, description="Attach the cloud-init seed (NoCloud).")

@@ -1,0 +1,1 @@
+"""Reports: result.json into JUnit XML, one HTML file, and the terminal."""

@@ -1,0 +1,1 @@
+"""Scripts: schema, steps, runner, results."""

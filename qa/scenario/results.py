@@ -1,0 +1,97 @@
+"""``result.json``: the one source from which every report derives."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qa.events import Outcome
+
+SCHEMA = 1
+"""Version of the layout; it grows when a field changes its meaning or goes away, not when one is added."""
+
+
+class Result(BaseModel):
+    """Base of the models in ``result.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CommandOutcome(Result):
+    """What a command in the guest gave. A stream that was cut says so, and how long it was."""
+
+    command: str
+    exit_code: int | None = Field(description="None where the command was killed at its limit or its machine died.")
+    stdout: str
+    stderr: str
+    truncated: bool = False
+    duration_s: float
+
+
+class StepResult(Result):
+    """One step. ``steps`` are those inside a subtest, a repeat or a branch."""
+
+    index: str = Field(description="1, 2, ...; steps inside a step are 3.1, 3.2.")
+    name: str
+    verb: str
+    machine: str | None = None
+    outcome: Outcome
+    allowed_failure: bool = Field(False, description="It failed, and the script said that it may.")
+    started_s: float = Field(description="Since the start of the run.")
+    duration_s: float
+    attempts: int = 1
+    detail: str = Field("", description="One sentence: why it failed, or what was found.")
+    hint: str = ""
+    place: str = Field("", description="file:line:column of the step in its script.")
+    command: CommandOutcome | None = None
+    evidence: list[str] = Field(default_factory=list, description="Files, relative to the results folder.")
+    steps: list[StepResult] = Field(default_factory=list)
+
+
+class MachineResult(Result):
+    """One machine of the run."""
+
+    name: str
+    image: str
+    start: Literal["cold", "warm", "fork"] = "cold"
+    ready_s: float | None = Field(None, description="From power-on to ready; None where it never was.")
+    stages: dict[str, float] = Field(default_factory=dict, description="Rung of the ladder to seconds since power-on.")
+    memory: int = 0
+    cpus: int = 0
+    channel: str = ""
+    ended: str = ""
+    console: str = Field("", description="The raw serial console, relative to the results folder.")
+    qemu_log: str = ""
+
+
+class HostResult(Result):
+    """What ran the machines."""
+
+    qemu: str = ""
+    accel: str = ""
+    accel_reason: str = Field("", description="Why this accelerator, in one sentence.")
+    firmware: str = ""
+    system: str = ""
+    anima_qa: str = ""
+
+
+class RunResult(Result):
+    """A whole run."""
+
+    schema_version: int = Field(SCHEMA, alias="schema")
+    name: str
+    script: str
+    variables: dict[str, str] = Field(default_factory=dict)
+    outcome: Outcome
+    reason: str = Field("", description="One sentence, empty when it passed.")
+    hint: str = ""
+    exit_status: int
+    started: str = Field(description="ISO 8601, UTC.")
+    duration_s: float
+    host: HostResult = Field(default_factory=HostResult)
+    machines: list[MachineResult] = Field(default_factory=list)
+    steps: list[StepResult] = Field(default_factory=list)
+    evidence: list[str] = Field(default_factory=list, description="What was seen when the run ended outside a step.")
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
