@@ -133,8 +133,9 @@ def read_os_release(files: tuple[Path, ...] = OS_RELEASE) -> dict[str, str]:
 
 
 def install_hint(thing: str, distribution: Distribution | None = None) -> str:
-    """How to get ``thing`` (a key of `PACKAGES`, or what every distribution calls alike) on this host: ``install it with: apt-get install ovmf``.
+    """How to get ``thing`` on this host, for example ``install it with: apt-get install ovmf``.
 
+    ``thing`` is a key of `PACKAGES`; anything else is taken for a package that every distribution calls the same.
     On Debian 12 QEMU comes from backports, and the hint says how to add them where apt does not have them yet.
     """
     host = distribution or Distribution.here()

@@ -41,8 +41,9 @@ class Qemu:
         path: the file, absolute.
         version: major, minor, micro.
         package: what the distribution calls its build; empty for a build by hand.
-        features: what it offers. Devices by their names (`qa.host.probe.DEVICES`); ``accel:kvm`` and ``accel:tcg``; migration capabilities
-            as ``mapped-ram``, ``x-ignore-shared``, ``multifd``; ``file-migration``; ``sandbox``; ``exit-with-parent``.
+        features: what it offers. Devices by their names (`qa.host.probe.DEVICES`); ``accel:kvm`` and ``accel:tcg``; migration
+            capabilities as ``mapped-ram``, ``x-ignore-shared``, ``multifd``; ``file-migration``; ``sandbox``;
+            ``exit-with-parent``.
     """
 
     path: Path
