@@ -1,0 +1,113 @@
+"""Waiting for text on the console: in the stream without kernel messages, and on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pexpect.expect import searcher_re
+
+from qa.console.serial import SerialConsole
+from qa.console.terminal import Terminal
+from qa.console.text import plain, without_kernel_lines
+from qa.errors import UsageError
+
+WINDOW = 64 * 1024
+"""Bytes of the stream in which a pattern is looked for: no prompt is longer, and a flood must not slow the search."""
+
+SILENCE = 0.1
+"""Seconds without output after which the screen is worth a look: a person, too, reads when the text stands still."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A match: which of the patterns (from 0), its text, its groups, and the text before it."""
+
+    index: int
+    text: str
+    groups: tuple[str | None, ...]
+    before: str
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """A regular expression over several lines.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    try:
+        return re.compile(pattern, re.MULTILINE)
+    except re.error as error:
+        raise UsageError(f"{pattern!r} is not a regular expression: {error}") from error
+
+
+class TextWatch:
+    """Watches a console for patterns from the moment of its making (``seen`` goes back to what is already there).
+
+    Matching is done on the stream's text without kernel lines, on the text with them, and on the terminal's screen: a
+    prompt that was drawn with cursor movements is only there, a line that has scrolled away only in the stream.
+    """
+
+    def __init__(
+        self, console: SerialConsole, patterns: Sequence[str], *, terminal: Terminal | None = None, seen: bool = False
+    ) -> None:
+        self._patterns = [compile_pattern(pattern) for pattern in patterns]
+        self._terminal = terminal
+        self._loop = asyncio.get_running_loop()
+        self._window = bytearray(console.recent[-WINDOW:] if seen else b"")
+        self._found: asyncio.Future[Found] = self._loop.create_future()
+        self._search_due: asyncio.Handle | None = None
+        self._look_due: asyncio.TimerHandle | None = None
+        self._unsubscribe = console.subscribe(self._receive)
+        if seen:
+            self._search()
+            self._look()
+
+    def _receive(self, data: bytes) -> None:
+        self._window += data
+        if len(self._window) > WINDOW:
+            del self._window[:-WINDOW]
+        # Search once for all that arrives in this turn of the loop: a flood comes in thousands of pieces.
+        if self._search_due is None:
+            self._search_due = self._loop.call_soon(self._search)
+        if self._terminal is not None:
+            if self._look_due is not None:
+                self._look_due.cancel()
+            self._look_due = self._loop.call_later(SILENCE, self._look)
+
+    def _search(self) -> None:
+        self._search_due = None
+        text = plain(bytes(self._window))
+        for candidate in (without_kernel_lines(text), text):
+            self._match(candidate)
+
+    def _look(self) -> None:
+        self._look_due = None
+        if self._terminal is not None:
+            self._match("\n".join(self._terminal.screen()))
+
+    def _match(self, text: str) -> None:
+        if self._found.done():
+            return
+        searcher = searcher_re(list(self._patterns))  # pexpect's: of several matches the one that stands first wins
+        index = searcher.search(text, len(text))
+        if index >= 0:
+            match = searcher.match
+            self._found.set_result(Found(index, match.group(), match.groups(), text[: match.start()]))
+
+    async def wait(self) -> Found:
+        """The first match. Ends otherwise only when it is cancelled: give it a deadline."""
+        try:
+            return await self._found
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._unsubscribe()
+        self._unsubscribe = lambda: None
+        for due in (self._search_due, self._look_due):
+            if due is not None:
+                due.cancel()

@@ -1,0 +1,64 @@
+"""The console as a person sees it: a terminal emulator that is fed only when somebody looks."""
+
+from __future__ import annotations
+
+import pyte
+
+from qa.console.serial import SerialConsole
+
+COLUMNS, LINES = 80, 25
+"""What UEFI and serial getties assume when nobody tells them."""
+
+HISTORY = 2000
+"""Lines kept above the screen."""
+
+BACKLOG = 256 * 1024
+"""Of a longer backlog only the end is fed: the emulator does about 1 MB/s, and older output has scrolled away anyway."""
+
+
+class Terminal:
+    """A terminal on a console. It only looks: it never answers the guest's questions about it."""
+
+    def __init__(self, console: SerialConsole) -> None:
+        self._console = console
+        self._fed = console.position
+        self._reset()
+
+    def _reset(self) -> None:
+        self._screen = pyte.HistoryScreen(COLUMNS, LINES, history=HISTORY, ratio=0.5)
+        self._stream = pyte.ByteStream(self._screen)
+
+    def _feed(self) -> None:
+        behind = self._console.position - self._fed
+        if behind <= 0:
+            return
+        if behind > BACKLOG:
+            self._reset()
+            behind = BACKLOG
+        with self._console.log.open("rb") as log:
+            log.seek(self._console.position - behind)
+            data = log.read(behind)
+        self._fed = self._console.position
+        for line in data.splitlines(keepends=True):
+            try:
+                self._stream.feed(line)
+            except (TypeError, ValueError, IndexError, KeyError):  # a sequence that the emulator does not know
+                self._stream = pyte.ByteStream(self._screen)
+
+    def screen(self) -> list[str]:
+        """The lines now on the screen, without trailing blanks."""
+        self._feed()
+        return [line.rstrip() for line in self._screen.display]
+
+    def cursor(self) -> tuple[int, int]:
+        """Column and line of the cursor, from 0."""
+        self._feed()
+        return self._screen.cursor.x, self._screen.cursor.y
+
+    def text(self, history: int = HISTORY) -> str:
+        """At most ``history`` scrolled lines and the screen, blank lines at the end dropped."""
+        self._feed()
+        scrolled = [
+            "".join(row[column].data for column in range(COLUMNS)).rstrip() for row in list(self._screen.history.top)[-history:]
+        ]
+        return "\n".join([*(scrolled if history else []), *self.screen()]).rstrip()

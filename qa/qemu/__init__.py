@@ -1,0 +1,1 @@
+"""Everything that knows QEMU's command line and its monitor (QMP)."""

@@ -1,0 +1,103 @@
+"""From a machine's spec to QEMU's command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from qa.qemu.spec import Disk, MachineSpec
+
+MONITOR = "monitor"
+SERIAL = "serial"
+NIC = "net0"
+
+TB_SIZE = 512
+"""MiB for translated code under TCG: the default of a quarter of the guest's memory is refilled again and again during a boot."""
+
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+
+def console_channel(number: int) -> str:
+    """Name of the channel behind ``/dev/hvcNUMBER``."""
+    return f"hvc{number}"
+
+
+def channel_names(spec: MachineSpec) -> list[str]:
+    """The channels that the machine has to the outside; each becomes an inherited descriptor."""
+    return [MONITOR, SERIAL, *(console_channel(number) for number in range(spec.consoles))]
+
+
+def build_argv(binary: Path, spec: MachineSpec, descriptors: Mapping[str, int]) -> list[str]:
+    """The command line. ``descriptors`` maps each of ``channel_names`` to a socket that QEMU inherits.
+
+    The machine starts stopped: whoever launches it connects first and then lets it go.
+    """
+    return [
+        str(binary),
+        *("-name", _escape(spec.name)),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-S"),
+        *("-sandbox", SANDBOX),
+        *(("-run-with", "exit-with-parent=on") if spec.exit_with_parent else ()),
+        *("-action", "reboot=reset,shutdown=pause,panic=pause,watchdog=pause"),
+        *_processor(spec),
+        *("-drive", f"if=pflash,unit=0,format={spec.flash.code_format},readonly=on,file={_escape(spec.flash.code)}"),
+        *("-drive", f"if=pflash,unit=1,format={spec.flash.variables_format},file={_escape(spec.flash.variables)}"),
+        *_disks(spec.disks),
+        *_network(spec),
+        *("-vga", "none", "-device", "VGA"),
+        *("-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0"),
+        *("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"),
+        *("-device", "vmgenid,guid=auto", "-device", "pvpanic-pci"),
+        *_channels(spec, descriptors),
+        *(item for text in spec.smbios_strings for item in ("-smbios", f"type=11,value={_escape(text)}")),
+    ]
+
+
+def _escape(value: str | Path) -> str:
+    """A comma inside an option's value is doubled."""
+    return str(value).replace(",", ",,")
+
+
+def _processor(spec: MachineSpec) -> list[str]:
+    accel = f"tcg,thread=multi,tb-size={TB_SIZE}" if spec.accel == "tcg" else spec.accel
+    cpu = "max" if spec.accel == "tcg" else "host"
+    memory = max(1, spec.memory >> 20)
+    return ["-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", str(spec.cpus), "-m", f"{memory}M"]
+
+
+def _disks(disks: tuple[Disk, ...]) -> list[str]:
+    argv: list[str] = []
+    for number, disk in enumerate(disks):
+        node = f"disk{number}"
+        cache = ",cache.no-flush=on" if disk.throwaway and not disk.read_only else ""
+        discard = "" if disk.read_only else ",discard=unmap"
+        argv += [
+            "-blockdev",
+            f"driver={disk.format},node-name={node},read-only={'on' if disk.read_only else 'off'}{discard}{cache},"
+            f"file.driver=file,file.filename={_escape(disk.path)}{',file.discard=unmap' if discard else ''}",
+        ]
+        serial = f",serial={disk.serial}" if disk.serial else ""
+        # OVMF ignores -boot: bootindex is the order. A CD (the seed) is never booted from.
+        model = "ide-cd,bus=ide.0" if disk.cdrom else f"virtio-blk-pci,bootindex={number}"
+        argv += ["-device", f"{model},drive={node},id={node}-device{serial}"]
+    return argv
+
+
+def _network(spec: MachineSpec) -> list[str]:
+    if spec.network == "none":
+        return []
+    restrict = ",restrict=on" if spec.network == "restricted" else ""
+    # Without an option ROM the firmware does not wait for a network boot.
+    return ["-netdev", f"user,id={NIC}{restrict}", "-device", f"virtio-net-pci,netdev={NIC},romfile="]
+
+
+def _channels(spec: MachineSpec, descriptors: Mapping[str, int]) -> list[str]:
+    argv: list[str] = []
+    for name in channel_names(spec):
+        argv += ["-chardev", f"socket,id={name},fd={descriptors[name]}"]
+    argv += ["-mon", f"chardev={MONITOR},mode=control", "-serial", f"chardev:{SERIAL}"]
+    if spec.consoles:
+        argv += ["-device", "virtio-serial-pci,id=consoles"]
+    for number in range(spec.consoles):
+        argv += ["-device", f"virtconsole,bus=consoles.0,nr={number},chardev={console_channel(number)}"]
+    return argv

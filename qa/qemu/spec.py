@@ -1,0 +1,51 @@
+"""What a machine is made of, in our words; ``argv`` turns it into QEMU's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+CONSOLES = 16
+"""Virtio consoles (hvc0 to hvc15) of each machine. The shell uses them in pairs: one for its own control, seven for commands."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One block device. The format is given, never guessed: a guest can write another format's header into a raw disk.
+
+    ``throwaway`` disks need no crash safety on the host, so the guest's flushes stay in the host's cache.
+    """
+
+    path: Path
+    format: str
+    read_only: bool = False
+    cdrom: bool = False
+    throwaway: bool = True
+    serial: str | None = None
+
+
+@dataclass(frozen=True)
+class Flash:
+    """A UEFI firmware: the code, shared and read-only, and this machine's own copy of its variables."""
+
+    code: Path
+    code_format: str
+    variables: Path
+    variables_format: str
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """The whole machine. ``credentials`` are systemd credentials handed over as SMBIOS strings: (name, base64 or text)."""
+
+    name: str
+    accel: Literal["kvm", "tcg"]
+    memory: int
+    cpus: int
+    flash: Flash
+    disks: tuple[Disk, ...]
+    network: Literal["user", "restricted", "none"] = "user"
+    smbios_strings: tuple[str, ...] = ()
+    consoles: int = CONSOLES
+    exit_with_parent: bool = False
