@@ -1,0 +1,200 @@
+"""Everything the doctor looks at, as a list of checks with what to do about each."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from qa.deadline import format_duration
+from qa.doctor.judge import OLD_TCG, Accel, Choice, Trial
+from qa.errors import QaError
+from qa.host.firmware import find_firmware
+from qa.host.helpers import Found, find_helpers
+from qa.host.packages import install_hint
+from qa.host.qemu import Qemu, find_qemu_img
+from qa.host.resources import Resources, free_space
+
+Status = Literal["ok", "warning", "missing"]
+
+GIB = 1 << 30
+ENOUGH_MEMORY = 2 * GIB
+"""A cloud guest of 1 GiB, QEMU's own memory beside it, and room for the host."""
+LEAST_MEMORY = 400 << 20
+"""The built-in guest has 256 MiB, and software emulation takes up to 100 MiB more."""
+ENOUGH_DISK = 5 * GIB
+"""A cloud image as it was pulled (0.5 GiB), its overlay, and a saved state of 1 GiB, for a few machines."""
+ENOUGH_SHM = GIB
+"""The memory of one frozen machine. Containers often have 64 MiB; files in the cache folder do then, more slowly."""
+
+NEWER_FEATURES = {
+    "file-migration": "8.2",
+    "mapped-ram": "9.0",
+    "exit-with-parent": "10.2",
+}
+"""What is used when QEMU has it, and the version it came with."""
+
+NEEDED_FEATURES = (
+    *("sandbox", "vmgenid", "pvpanic-pci", "virtio-rng-pci", "virtio-blk-pci", "virtio-net-pci", "virtio-serial-pci"),
+    *("virtconsole", "VGA", "qemu-xhci", "usb-tablet"),
+)
+"""What is on the command line of every machine."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what it is.
+        status: ``missing`` means that it is not there or does not work.
+        detail: what was found.
+        hint: what to do about it, where there is something to do.
+        needed: whether scripts cannot run here without it.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    hint: str | None = None
+    needed: bool = False
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A boot that was tried for ``doctor --boot``: what ran, or the error that ended it."""
+
+    accel: Accel
+    outcome: Trial | QaError
+
+
+@dataclass(frozen=True)
+class Report:
+    """What this host can do."""
+
+    checks: tuple[Check, ...]
+    accel: Accel | None
+
+    @property
+    def can_run(self) -> bool:
+        """Whether scripts can run here."""
+        return not any(check.needed and check.status == "missing" for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``doctor --json``; its layout only grows."""
+        return {
+            "schema": 1,
+            "can_run": self.can_run,
+            "accel": self.accel,
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def check_system(resources: Resources, cache: Path) -> Iterator[Check]:
+    """The machine itself: kernel, Python, processors, memory, disk."""
+    cpus = f"{resources.cpus} processor{'s' if resources.cpus > 1 else ''}"
+    yield Check("system", "ok", f"Linux {platform.release()} on {platform.machine()}, {cpus}, Python {platform.python_version()}")
+    free, total = resources.memory, resources.memory_total
+    detail = f"{_size(free)} of {_size(total)} available"
+    if free < LEAST_MEMORY:
+        hint = f"free some: the smallest guest needs {_size(LEAST_MEMORY)}"
+        yield Check("memory", "missing", detail, hint, needed=True)
+    elif free < ENOUGH_MEMORY:
+        yield Check("memory", "warning", detail, f"guests of 1 GiB want {_size(ENOUGH_MEMORY)}; set machine.memory in scripts")
+    else:
+        yield Check("memory", "ok", detail, needed=True)
+    yield _check_cache(cache)
+    if resources.shm < ENOUGH_SHM:
+        hint = "frozen machines go to the cache folder instead; in a container: --shm-size 2g"
+        yield Check("shared memory", "warning", f"{_size(resources.shm)} free in /dev/shm", hint)
+    else:
+        yield Check("shared memory", "ok", f"{_size(resources.shm)} free in /dev/shm")
+
+
+def _check_cache(cache: Path) -> Check:
+    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        hint = "make it writable, or choose another folder with ANIMA_QA_HOME"
+        return Check("cache folder", "missing", f"{cache} cannot be written ({nearest} does not allow it)", hint, needed=True)
+    free = free_space(cache)
+    detail = f"{_size(free)} free for {cache}"
+    if free < ENOUGH_DISK:
+        hint = "'anima-qa image prune' removes images that are not used; ANIMA_QA_HOME chooses another disk"
+        return Check("cache folder", "warning", detail, hint)
+    return Check("cache folder", "ok", detail)
+
+
+def check_qemu(qemu: Qemu | QaError) -> Iterator[Check]:
+    """QEMU, what it offers, and qemu-img."""
+    if isinstance(qemu, QaError):
+        yield failed("QEMU", qemu)
+    else:
+        package = f" ({qemu.package})" if qemu.package else ""
+        yield Check("QEMU", "ok", f"{qemu.version_text}{package} at {qemu.path}", needed=True)
+        lacking = [feature for feature in NEEDED_FEATURES if feature not in qemu.features]
+        has = [name for name in NEWER_FEATURES if name in qemu.features]
+        later = [f"{name} (QEMU {version})" for name, version in NEWER_FEATURES.items() if name not in qemu.features]
+        detail = "has " + (", ".join(has) or "none of the newer ones") + (f"; not yet {', '.join(later)}" if later else "")
+        if lacking:
+            hint = "this build leaves them out; " + install_hint("qemu")
+            yield Check("QEMU features", "missing", f"no {', '.join(lacking)}", hint, needed=True)
+        else:
+            yield Check("QEMU features", "ok", detail)
+    try:
+        yield Check("qemu-img", "ok", str(find_qemu_img()), needed=True)
+    except QaError as error:
+        yield failed("qemu-img", error)
+
+
+def check_firmware() -> Check:
+    """The UEFI firmware for guests."""
+    try:
+        firmware = find_firmware()
+    except QaError as error:
+        return failed("UEFI firmware", error)
+    return Check("UEFI firmware", "ok", f"{firmware.code} with {firmware.vars.name}", needed=True)
+
+
+def check_accelerator(choice: Choice | QaError) -> Check:
+    """What scripts will run with."""
+    if isinstance(choice, QaError):
+        return failed("accelerator", choice)
+    if choice.warning:
+        return Check("accelerator", "warning", f"{choice.reason}; {choice.warning}", install_hint("qemu"), needed=True)
+    if choice.accel == "tcg":
+        hint = "guests run several times slower than with KVM; 'anima-qa doctor --boot' judges again"
+        return Check("accelerator", "warning", choice.reason, hint, needed=True)
+    return Check("accelerator", "ok", choice.reason, needed=True)
+
+
+def check_attempt(attempt: Attempt, qemu: Qemu) -> Check:
+    """A boot that was tried. Only the one under software emulation is needed: KVM may be missing."""
+    name = f"boot with {attempt.accel}"
+    outcome = attempt.outcome
+    if isinstance(outcome, QaError):
+        return failed(name, outcome, needed=attempt.accel == "tcg")
+    if attempt.accel == "tcg" and not qemu.tcg_trusted:
+        return Check(name, "warning", f"{outcome.describe()}; {OLD_TCG.format(version=qemu.version_text)}", install_hint("qemu"))
+    return Check(name, "ok", f"{outcome.subject} answered after {format_duration(outcome.ready_s)}")
+
+
+def check_helpers(found: list[Found] | None = None) -> Iterator[Check]:
+    """Optional programs; without them some features do not work, and the rest does."""
+    for one in find_helpers() if found is None else found:
+        helper = one.helper
+        if one.path:
+            yield Check(helper.name, "ok", f"{one.path}, for {helper.purpose}")
+        else:
+            yield Check(helper.name, "missing", f"for {helper.purpose}", one.hint)
+
+
+def failed(name: str, error: QaError, *, needed: bool = True) -> Check:
+    """The check that ``error`` ended."""
+    return Check(name, "missing", error.message, error.hint, needed=needed)
+
+
+def _size(number: int) -> str:
+    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / (1 << 20):.0f} MiB"
