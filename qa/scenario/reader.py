@@ -1,0 +1,171 @@
+"""Reads and checks whole scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qa.errors import ScriptError, UsageError
+from qa.operations.operation import Operation
+from qa.operations.options import MachineOptions
+from qa.scenario.fit import fit, within
+from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
+from qa.scenario.schema import MachineEntry, ScriptModel
+from qa.scenario.script import DEFAULT_MACHINE, MachinePlan, Script
+from qa.scenario.source import Source, read_source
+from qa.scenario.step_reader import Reading, StepReader
+from qa.scenario.suggestions import LATER
+from qa.scenario.variables import BUILT_IN, NAME, SAMPLES, Scope, Substitution, read_variables
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line puts in the place of what scripts say."""
+
+    variables: Mapping[str, str]
+    image: str | None = None
+    start: str | None = None
+
+
+NOTHING = Given({})
+
+
+def read_script(path: Path, operations: Mapping[str, Operation], given: Given = NOTHING) -> Script:
+    """Read and check a script.
+
+    Raises:
+        ScriptRejected: it has mistakes; the error has all of them.
+        ScriptError: the file cannot be read.
+    """
+    source = read_source(path)
+    if not isinstance(source.data, dict):
+        raise ScriptRejected([source.problem((), "a script is a mapping", "it begins with image: and steps:")])
+    problems: list[Problem] = list(source.problems)
+    scope = read_variables(source, given.variables, problems)
+    model, names = _read_top(source, scope, given, problems)
+    plans = _plan_machines(source, model, given, problems) if model else ()
+    image = model.image if model else None
+    known = tuple(plan.name for plan in plans) or _machine_names(source.data)
+    reading = Reading(operations, known, problems, (path.resolve(),), names)
+    in_steps = scope.with_values({"image": image or ""}).with_samples(SAMPLES)
+    steps = StepReader(reading, source, in_steps, known[0]).steps(source.data.get("steps"), ("steps",))
+    if problems or model is None:
+        raise ScriptRejected(problems)
+    declared = source.data.get("vars") or {}
+    return Script(
+        path, model.name or path.stem, given.start or model.start, plans, scope.values, steps, frozenset(names | set(declared))
+    )
+
+
+def read_scripts(
+    paths: Iterable[Path], operations: Mapping[str, Operation], given: Given = NOTHING
+) -> tuple[list[Script], list[Problem], list[ScriptError]]:
+    """Read several scripts: those that are right, and everything that is wrong with the others.
+
+    Raises:
+        UsageError: a variable was given that no script knows.
+    """
+    scripts: list[Script] = []
+    problems: list[Problem] = []
+    errors: list[ScriptError] = []
+    for path in paths:
+        try:
+            scripts.append(read_script(path, operations, given))
+        except ScriptRejected as error:
+            problems.extend(error.problems)
+        except ScriptError as error:
+            errors.append(error)
+    if not problems and not errors:
+        _check_given(scripts, given)
+    return scripts, problems, errors
+
+
+def parse_variables(pairs: Iterable[str]) -> dict[str, str]:
+    """Variables out of ``name=value`` texts of the command line.
+
+    Raises:
+        UsageError: one is not of that form, or its name is built in.
+    """
+    variables: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not NAME.fullmatch(name):
+            raise UsageError(f"{pair!r} does not set a variable", hint="write --var name=value")
+        if name in BUILT_IN:
+            raise UsageError(f"the variable {name!r} is built in ({BUILT_IN[name]})", hint="take another name")
+        variables[name] = value
+    return variables
+
+
+def _check_given(scripts: list[Script], given: Given) -> None:
+    known = frozenset[str]().union(*(script.names for script in scripts))
+    for name in given.variables:
+        if name not in known:
+            there = (
+                f"there are: {', '.join(sorted(known - BUILT_IN.keys()))}"
+                if known - BUILT_IN.keys()
+                else "the scripts use no variables"
+            )
+            raise UsageError(f"no script uses the variable {name!r}", hint=did_you_mean(name, known) or there)
+
+
+def _read_top(source: Source, scope: Scope, given: Given, problems: list[Problem]) -> tuple[ScriptModel | None, set[str]]:
+    """Everything but the steps, and the names of the variables that it uses."""
+    data = dict(source.data)
+    for key in [key for key in data if key in LATER]:
+        problems.append(source.problem((key,), f"{key!r} is not in this version", "it comes with a later one", key=True))
+        del data[key]
+    substitution = Substitution(source, scope)
+    top = {key: value if key in {"steps", "vars"} else substitution.data(value, (key,)) for key, value in data.items()}
+    if isinstance(top.get("image"), str):
+        substitution.scope = scope.with_values({"image": given.image or top["image"]})
+        if isinstance(data.get("name"), str):
+            substitution.problems = [one for one in substitution.problems if one.place.line != source.place(("name",)).line]
+            top["name"] = substitution.text(data["name"], ("name",))
+    problems.extend(substitution.problems)
+    model = fit(ScriptModel, top, source, within(source, ()), problems, of="a script")
+    if model and given.image:
+        model = model.model_copy(update={"image": given.image})
+    return model, set(substitution.used)
+
+
+def _machine_names(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The machines' names where the rest of the script is not right."""
+    machines = data.get("machines")
+    return tuple(machines) if isinstance(machines, dict) and machines else (DEFAULT_MACHINE,)
+
+
+def _plan_machines(source: Source, model: ScriptModel, given: Given, problems: list[Problem]) -> tuple[MachinePlan, ...]:
+    entries = model.machines if model.machines is not None else {DEFAULT_MACHINE: MachineEntry(image=None, cloud_init=None)}
+    plans: list[MachinePlan] = []
+    for name, entry in entries.items():
+        image = entry.image or model.image
+        if image is None:
+            where = ("machines", name) if model.machines is not None else ()
+            hint = "for example image: builtin, or image: debian-13"
+            problems.append(
+                source.problem(where, f"there is no image{f' for machine {name!r}' if where else ''}", hint, key=True)
+            )
+            continue
+        own = entry.model_dump(exclude_unset=True, exclude={"image", "cloud_init"})
+        options = MachineOptions.model_validate({**model.machine.model_dump(exclude_unset=True), **own})
+        plans.append(
+            MachinePlan(
+                name,
+                image,
+                _from_folder(options, source.path.parent),
+                model.cloud_init if entry.cloud_init is None else entry.cloud_init,
+            )
+        )
+    if given.image and model.machines and all(entry.image for entry in model.machines.values()):
+        message = "--image has nothing to replace: every machine of this script has an image of its own"
+        problems.append(source.problem(("machines",), message, key=True))
+    return tuple(plans)
+
+
+def _from_folder(options: MachineOptions, folder: Path) -> MachineOptions:
+    """Paths of disks are meant from the script's folder."""
+    disks = tuple(disk.model_copy(update={"path": folder / disk.path}) if disk.path else disk for disk in options.disks)
+    return options.model_copy(update={"disks": disks})

@@ -1,0 +1,297 @@
+"""Makes steps out of what stands under ``steps``, and finds everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from qa.errors import ScriptError
+from qa.operations.operation import Operation
+from qa.scenario.conditions import ConditionError, parse_condition
+from qa.scenario.fit import fit, keys_of, within
+from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
+from qa.scenario.schema import (
+    MODIFIERS,
+    STRUCTURE,
+    FragmentModel,
+    IncludeArguments,
+    Modifiers,
+    RecordArguments,
+    RepeatArguments,
+    SubtestArguments,
+)
+from qa.scenario.script import Call, Group, Record, Step
+from qa.scenario.source import KeyPath, Source, read_source
+from qa.scenario.suggestions import unknown_key, unknown_verb
+from qa.scenario.variables import ROUND, Scope, Substitution, as_text, is_variable, read_variables
+
+MAX_STEPS = 20_000
+"""Steps of a script after its includes: a handful of files that include each other many times can stand for billions."""
+TITLE_LENGTH = 72
+"""A step without a name is shown with this much of its argument."""
+
+
+@dataclass
+class Reading:
+    """What the reading of one script shares over all its files.
+
+    ``stack`` has the files that are being read, outermost first; ``names`` collects the variables that are used.
+    """
+
+    operations: Mapping[str, Operation]
+    machines: tuple[str, ...]
+    problems: list[Problem] = field(default_factory=list)
+    stack: tuple[Path, ...] = ()
+    names: set[str] = field(default_factory=set)
+    budget: list[int] = field(default_factory=lambda: [MAX_STEPS])
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """All verbs that there are."""
+        return (*self.operations, *STRUCTURE)
+
+
+@dataclass(frozen=True)
+class StepReader:
+    """Reads the steps of one file.
+
+    ``machine`` is the one for steps that do not say ``on``.
+    """
+
+    reading: Reading
+    source: Source
+    scope: Scope
+    machine: str
+
+    def steps(self, items: Any, path: KeyPath) -> tuple[Step, ...]:
+        """The steps in the list at ``path``; those with mistakes are left out."""
+        if not isinstance(items, list):
+            return ()
+        steps = [self.step(item, (*path, index)) for index, item in enumerate(items)]
+        return tuple(step for step in steps if step is not None)
+
+    def step(self, item: Any, path: KeyPath) -> Step | None:
+        """The step at ``path``, or None where it has mistakes."""
+        self.reading.budget[0] -= 1
+        if self.reading.budget[0] == 0:
+            self._problem(path, f"the script has more than {MAX_STEPS:,} steps once its includes are followed")
+        if self.reading.budget[0] <= 0:
+            return None
+        if not isinstance(item, dict):
+            return self._bare(item, path)
+        verb = self._verb(item, path)
+        return self._read(verb, item, path) if verb else None
+
+    def _problem(self, path: KeyPath, message: str, hint: str | None = None, *, key: bool = False) -> None:
+        self.reading.problems.append(self.source.problem(path, message, hint, key=key))
+
+    def _bare(self, item: Any, path: KeyPath) -> Step | None:
+        word = self.source.raw.get(path) or item
+        if not isinstance(word, str) or not word:
+            self._problem(path, "a step is a verb with its argument, or the name of a verb", "for example - succeed: uname -r")
+        elif word in self.reading.verbs:
+            return self._read(word, {word: None}, path)
+        elif word.split()[0].rstrip(":") in self.reading.verbs:
+            verb, _, rest = word.partition(" ")
+            self._problem(path, "a colon is missing behind the verb", f"write {verb}: {rest.strip()}")
+        else:
+            self._problem(path, *unknown_verb(word, self.reading.verbs, ()))
+        return None
+
+    def _verb(self, item: Mapping[str, Any], path: KeyPath) -> str | None:
+        """The one verb of a step; with mistakes about its keys told, None."""
+        verbs = [key for key in item if key in self.reading.verbs]
+        others = [key for key in item if key not in self.reading.verbs and key not in MODIFIERS]
+        if not verbs:
+            for key in others:
+                self._problem((*path, key), *unknown_verb(key, self.reading.verbs, MODIFIERS), key=True)
+            if not others:
+                self._problem(path, "there is no verb in this step", f"there are: {', '.join(self.reading.verbs)}")
+            return None
+        for second in verbs[1:]:
+            hint = "make each a step of its own: begin the second with - "
+            self._problem((*path, second), f"two verbs in one step: {verbs[0]!r} and {second!r}", hint, key=True)
+        verb = verbs[0]
+        for key in others:
+            known = keys_of(self._model(verb)[0])
+            self._problem((*path, key), *unknown_key(key, verb, known, MODIFIERS), key=True)
+        return verb
+
+    def _model(self, verb: str) -> tuple[type[Any], str | None]:
+        if verb in STRUCTURE:
+            return STRUCTURE[verb]
+        operation = self.reading.operations[verb]
+        return operation.arguments, operation.bare
+
+    def _read(self, verb: str, item: Mapping[str, Any], path: KeyPath) -> Step | None:
+        before = len(self.reading.problems)
+        substitution = Substitution(self.source, self.scope)
+        model, bare = self._model(verb)
+        given = {key: substitution.data(value, (*path, key)) for key, value in item.items() if key in MODIFIERS and key != "when"}
+        applies = self._condition(item, path, substitution)
+        arguments = self._arguments(verb, item[verb], path, bare, substitution)
+        timeout = given.get("timeout")
+        if verb in self.reading.operations and "timeout" in model.model_fields and timeout is not None and arguments is not None:
+            if "timeout" in arguments:
+                self._problem((*path, "timeout"), f"timeout is given twice: here and in {verb}", "give it once", key=True)
+            arguments["timeout"] = given.pop("timeout")
+        self.reading.problems.extend(substitution.problems)
+        self.reading.names |= substitution.used
+        modifiers = fit(Modifiers, given, self.source, within(self.source, path), self.reading.problems)
+        machine = self._machine(given, path)
+        parsed = arguments is not None and fit(
+            model, arguments, self.source, self._locate(path, verb, bare), self.reading.problems, of=verb
+        )
+        if not parsed:
+            return None
+        action = self._action(verb, parsed, item[verb], path, machine)
+        if modifiers is None or action is None or len(self.reading.problems) > before:
+            return None
+        self._check_expect(verb, modifiers, parsed, path)
+        name = modifiers.name or _title(verb, arguments or {}, bare)
+        late = (lambda values: self._again(values, item, path)) if substitution.is_late else None
+        return Step(verb, name, str(self.source.place(path)), machine, action, modifiers, applies, late)
+
+    def _again(self, values: Mapping[str, str], item: Mapping[str, Any], path: KeyPath) -> Step:
+        reading = replace(self.reading, problems=[], budget=[MAX_STEPS])
+        step = replace(self, reading=reading, scope=self.scope.with_values(values)).step(item, path)
+        if step is None or reading.problems:
+            raise ScriptRejected(reading.problems)
+        return step
+
+    def _arguments(
+        self, verb: str, value: Any, path: KeyPath, bare: str | None, substitution: Substitution
+    ) -> dict[str, Any] | None:
+        """The verb's arguments by name, references replaced except in steps inside, which are read in their turn."""
+        here = (*path, verb)
+        if value is None:
+            return {}
+        if isinstance(value, dict):
+            return {key: child if key == "steps" else substitution.data(child, (*here, key)) for key, child in value.items()}
+        if bare is None:
+            keys = keys_of(self._model(verb)[0])
+            hint = f"write {verb}: {{{', '.join(f'{key}: ...' for key in keys)}}}" if keys else f"write - {verb}"
+            self._problem(here, f"{verb} takes {'a mapping' if keys else 'no argument'}", hint)
+            return None
+        return {bare: substitution.data(value, here)}
+
+    def _locate(self, path: KeyPath, verb: str, bare: str | None) -> Any:
+        inside = within(self.source, (*path, verb))
+
+        def locate(loc: KeyPath) -> KeyPath:
+            if (
+                loc[:1] == ("timeout",)
+                and (*path, verb, "timeout") not in self.source.values
+                and (*path, "timeout") in self.source.values
+            ):
+                return (*path, "timeout")
+            if loc[:1] == (bare,) and (*path, verb, bare) not in self.source.values:
+                return inside(loc[1:])
+            return inside(loc)
+
+        return locate
+
+    def _condition(self, item: Mapping[str, Any], path: KeyPath, substitution: Substitution) -> bool:
+        if "when" not in item:
+            return True
+        where = (*path, "when")
+        text = item["when"] if isinstance(item["when"], str) else self.source.raw.get(where, "")
+        try:
+            return parse_condition(text).holds(lambda value: substitution.text(value, where))
+        except ConditionError as error:
+            self._problem(where, f"not a condition: {error}", "for example when: ${accel} == tcg")
+            return True
+
+    def _machine(self, given: Mapping[str, Any], path: KeyPath) -> str:
+        name = given.get("on")
+        if name is None:
+            return self.machine
+        name = str(name)
+        if name not in self.reading.machines:
+            hint = did_you_mean(name, self.reading.machines) or f"there are: {', '.join(self.reading.machines)}"
+            self._problem((*path, "on"), f"there is no machine {name!r}", hint)
+            return self.machine
+        return name
+
+    def _check_expect(self, verb: str, modifiers: Modifiers, parsed: Any, path: KeyPath) -> None:
+        if modifiers.expect is None:
+            return
+        if verb in self.reading.operations:
+            gives = result_of(self.reading.operations[verb])
+        else:
+            gives = "command" if isinstance(parsed, RecordArguments) and parsed.command else ""
+        if not gives:
+            self._problem((*path, "expect"), f"{verb} has no output to expect anything of", "use it with execute", key=True)
+        elif gives == "text" and {"exit_code", "stderr"} & modifiers.expect.model_fields_set:
+            self._problem((*path, "expect"), f"{verb} gives text only", "expect: {stdout: ...} is what can be checked", key=True)
+
+    def _action(self, verb: str, parsed: Any, value: Any, path: KeyPath, machine: str) -> Call | Group | Record | None:
+        inside: KeyPath = (*path, verb)
+        if isinstance(parsed, SubtestArguments):
+            return Group(replace(self, machine=machine).steps(value["steps"], (*inside, "steps")))
+        if isinstance(parsed, RepeatArguments):
+            reader = replace(self, machine=machine, scope=self.scope.with_samples({ROUND: "1"}))
+            return Group(reader.steps(value["steps"], (*inside, "steps")), parsed.count)
+        if isinstance(parsed, IncludeArguments):
+            return self._include(parsed, inside, value, machine)
+        if isinstance(parsed, RecordArguments):
+            return Record(parsed.text, parsed.command)
+        return Call(self.reading.operations[verb], parsed)
+
+    def _include(self, arguments: IncludeArguments, path: KeyPath, value: Any, machine: str) -> Group | None:
+        where = (*path, "path") if isinstance(value, dict) else path
+        file = self.source.path.parent / arguments.path
+        resolved = file.resolve()
+        if resolved in self.reading.stack:
+            chain = " -> ".join(one.name for one in (*self.reading.stack[self.reading.stack.index(resolved) :], resolved))
+            self._problem(where, f"the files include each other in a circle: {chain}")
+            return None
+        try:
+            source = read_source(file)
+        except ScriptRejected as error:
+            self.reading.problems.extend(error.problems)
+            return None
+        except ScriptError as error:
+            self._problem(where, error.message, "paths are relative to the file that includes")
+            return None
+        passed = {
+            name: as_text(self.source, (*path, "vars", name), one)
+            for name, one in arguments.vars.items()
+            if is_variable(self.source, (*path, "vars", name), one, self.reading.problems)
+        }
+        reading = replace(self.reading, stack=(*self.reading.stack, resolved))
+        reader = replace(self, reading=reading, source=source, scope=self.scope.with_values(passed), machine=machine)
+        return reader.fragment()
+
+    def fragment(self) -> Group | None:
+        """The steps of the whole file, which is one that another includes; None where they cannot be found in it."""
+        source, problems = self.source, self.reading.problems
+        problems.extend(source.problems)
+        if isinstance(source.data, list):
+            return Group(self.steps(source.data, ()))
+        if not isinstance(source.data, dict):
+            problems.append(source.problem((), "an included file is a list of steps, or a mapping with steps"))
+            return None
+        if fit(FragmentModel, dict(source.data), source, within(source, ()), problems, of="an included file") is None:
+            return None
+        known = {name: value for name, value in self.scope.values.items() if name not in self.scope.late}
+        scope = self.scope.with_values(read_variables(source, known, problems).values)
+        return Group(replace(self, scope=scope).steps(source.data["steps"], ("steps",)))
+
+
+def result_of(operation: Operation) -> str:
+    """What an operation gives that can be expected something of: ``command``, ``text``, or nothing."""
+    annotation = operation.run.__annotations__.get("return", "")
+    name = str(getattr(annotation, "__name__", annotation)).rpartition(".")[2]
+    return {"CommandResult": "command", "str": "text"}.get(name, "")
+
+
+def _title(verb: str, arguments: Mapping[str, Any], bare: str | None) -> str:
+    value = arguments.get(bare) if bare else arguments.get("name")
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return verb
+    text = " ".join(str(value).split())
+    short = text if len(text) <= TITLE_LENGTH else text[: TITLE_LENGTH - 1] + "…"
+    return f"{verb}: {short}" if verb != "subtest" else short
