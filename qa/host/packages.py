@@ -128,8 +128,12 @@ def read_os_release(files: tuple[Path, ...] = OS_RELEASE) -> dict[str, str]:
         except OSError:
             continue
         pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
-        return {name.strip(): value.strip().strip("\"'") for name, value in pairs}
+        return {name.strip(): _unquoted(value.strip()) for name, value in pairs}
     return {}
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def install_hint(thing: str, distribution: Distribution | None = None) -> str:
