@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qa.events import Outcome
 from qa.report.folder import ResultsFolder, evidence_title
-from qa.report.text import coloured_lines, read_clip
+from qa.report.text import Line, coloured_lines, line_text, read_clip
 from qa.scenario.results import RunResult, StepResult
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -48,6 +48,12 @@ def causes(result: RunResult) -> list[FlatStep]:
     return [flat for flat in flatten(result.steps) if flat.is_cause]
 
 
+def main_cause(result: RunResult) -> StepResult | None:
+    """The failed step to show first: the first that ended as the run did, else the first."""
+    failed = [flat.step for flat in causes(result)]
+    return next((step for step in failed if step.outcome == result.outcome), failed[0] if failed else None)
+
+
 def is_picture(path: str) -> bool:
     """Whether the evidence at ``path`` is a screenshot."""
     return path.lower().endswith(PICTURES)
@@ -69,6 +75,11 @@ def last_picture(result: RunResult, step: StepResult | None) -> str:
 
 def console_tail(folder: ResultsFolder, result: RunResult, step: StepResult | None, lines: int) -> str:
     """The console's last lines as they stood when ``step`` (or the run) ended: the evidence, else the log of its machine."""
+    return "\n".join(line_text(line) for line in console_lines(folder, result, step, lines))
+
+
+def console_lines(folder: ResultsFolder, result: RunResult, step: StepResult | None, lines: int) -> list[Line]:
+    """As `console_tail`, with colours."""
     evidence = [path for path in (step.evidence if step else result.evidence) if "console" in evidence_title(path)]
     logs = [one.console for one in result.machines if one.console and (step is None or step.machine in (None, one.name))]
     for name in (*evidence, *logs):
@@ -79,18 +90,19 @@ def console_tail(folder: ResultsFolder, result: RunResult, step: StepResult | No
             clip = read_clip(path, 0, CONSOLE_TAIL_BYTES)
         except OSError:
             continue
-        rows = ["".join(span.text for span in line).rstrip() for line in coloured_lines(clip.tail or clip.head)]
-        while rows and not rows[-1]:
+        rows = list(coloured_lines(clip.tail or clip.head))
+        while rows and not line_text(rows[-1]):
             rows.pop()
         if rows:
-            return "\n".join(rows[-lines:])
-    return ""
+            return rows[-lines:]
+    return []
 
 
 def count_steps(result: RunResult) -> dict[str, int]:
-    """How many steps (those that hold no others) ended in which way."""
+    """How many steps (those that hold no others) ended in which way; ``allowed`` are failures that the script allowed."""
     counts: dict[str, int] = {}
     for flat in flatten(result.steps):
         if not flat.step.steps:
-            counts[flat.step.outcome] = counts.get(flat.step.outcome, 0) + 1
+            outcome = "allowed" if flat.step.outcome in BAD and not flat.failed else flat.step.outcome
+            counts[outcome] = counts.get(outcome, 0) + 1
     return counts

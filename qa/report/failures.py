@@ -89,7 +89,14 @@ def counted(result: RunResult) -> str:
     counts = count_steps(result)
     total = sum(counts.values())
     words = [f"{total} step{'' if total == 1 else 's'}"]
-    names = {"failed": "failed", "error": "broken off", "timeout": "timed out", "interrupted": "stopped", "skipped": "not run"}
+    names = {
+        "failed": "failed",
+        "error": "broken off",
+        "timeout": "timed out",
+        "interrupted": "stopped",
+        "allowed": "failed and may",
+        "skipped": "not run",
+    }
     return ", ".join(words + [f"{counts[outcome]} {name}" for outcome, name in names.items() if outcome in counts])
 
 

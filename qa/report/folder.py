@@ -29,7 +29,7 @@ def slug(name: str, default: str = "run") -> str:
 def evidence_title(path: str) -> str:
     """The title given to `ResultsFolder.evidence_path`, out of the file: ``evidence/3.1-console.txt`` is ``console``."""
     stem = Path(path).stem
-    return re.sub(r"^[\d.]+-", "", stem).replace("-", " ").replace("_", " ") or stem
+    return re.sub(r"^[\d.]+(-|$)", "", stem).replace("-", " ").replace("_", " ").strip() or "evidence"
 
 
 @dataclass(frozen=True)

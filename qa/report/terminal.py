@@ -266,9 +266,7 @@ class TerminalReport:
             line = Text("  ")
             if self._many:
                 line.append(f"{one_line(run.name, 40)} | ", "cyan")
-            line.append(f"{format_duration(int(now - run.current_since()) + 0.0):>8}  ", "dim").append(
-                one_line(run.waits_for(), 200)
-            )
+            line.append(f"{_whole(now - run.current_since()):>8}  ", "dim").append(one_line(run.waits_for(), 200))
             lines.append(line)
         for line in lines:
             line.truncate(max(self._console.width - 1, 10), overflow="crop" if self._console.options.ascii_only else "ellipsis")
@@ -289,6 +287,11 @@ def amount(progress: Progress) -> str:
         return f"{done} {unit}".rstrip()
     percent = f" ({100 * progress.done / progress.total:.0f} %)" if progress.total else ""
     return " ".join(filter(None, (f"{done} of {progress.total / scale:.0f}", unit))) + percent
+
+
+def _whole(seconds: float) -> str:
+    """Seconds that run: tenths of them would flicker."""
+    return f"{int(seconds)} s" if seconds < 60 else format_duration(seconds)
 
 
 def _count(steps: int) -> str:

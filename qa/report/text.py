@@ -66,6 +66,11 @@ def plain(text: str) -> str:
     return "\n".join("".join(span.text for span in line) for line in coloured_lines(text))
 
 
+def line_text(line: Line) -> str:
+    """A line without its colours."""
+    return "".join(span.text for span in line).rstrip()
+
+
 def tail(text: str, lines: int) -> str:
     """The last ``lines`` lines of ``text`` that are not blank at its end."""
     return "\n".join(text.rstrip().splitlines()[-lines:])

@@ -1,0 +1,40 @@
+"""``report.html``: one file that opens anywhere, from disk, with no network, whatever the guest printed.
+
+The page works without scripts (CI servers often forbid them); the script adds keys, the filter and enlarged pictures. A
+content security policy allows exactly our style and our script, by their digests, and pictures inside the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from qa.report.folder import ResultsFolder
+from qa.report.view import make_page
+from qa.scenario.results import RunResult
+
+
+def render_html(folder: ResultsFolder, result: RunResult) -> str:
+    """The page for ``result``; pictures, consoles and evidence are read out of ``folder``."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    style, script = _template("report.css"), _template("report.js")
+    return environment.from_string(_template("report.html.j2")).render(
+        page=make_page(folder, result),
+        # Both are ours and hold no guest output: they must reach the page as they are, or their digests would not fit.
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        style_digest=_digest(style),
+        script_digest=_digest(script),
+    )
+
+
+def _template(name: str) -> str:
+    return files("qa.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,67 @@
+"use strict";
+(() => {
+  const page = document.documentElement;
+  const filter = document.getElementById("only-failures");
+  const dialog = document.getElementById("enlarged");
+  const shots = [...document.querySelectorAll("a.shot")];
+  let shown = 0;
+  page.classList.add("scripted");
+
+  // Steps: the filter, the arrow keys, and links that open what they lead to.
+  const rows = () => [...document.querySelectorAll(".steps > li")].filter((row) => row.offsetParent !== null);
+  const setFilter = (on) => { filter.checked = on; document.body.classList.toggle("only-failures", on); };
+  const move = (by) => {
+    const all = rows();
+    const current = all.findIndex((row) => row.contains(document.activeElement));
+    const next = current < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, current + by));
+    const summary = all[next] && all[next].querySelector("summary");
+    if (summary) { summary.focus(); summary.scrollIntoView({ block: "nearest" }); }
+  };
+  const reveal = () => {
+    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!row || !row.matches(".steps > li")) { return; }
+    if (row.offsetParent === null) { setFilter(false); }
+    row.querySelector("details").open = true;
+    row.querySelector("summary").focus();
+    row.scrollIntoView();
+  };
+  if (filter) { filter.addEventListener("change", () => setFilter(filter.checked)); setFilter(filter.checked); }
+  window.addEventListener("hashchange", reveal);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    if (link && link.hash === location.hash) { reveal(); }
+  });
+
+  // Screenshots: a click enlarges, the arrow keys go through all of them.
+  const show = (number) => {
+    shown = (number + shots.length) % shots.length;
+    const image = document.getElementById("picture");
+    image.src = shots[shown].querySelector("img").src;
+    image.alt = shots[shown].querySelector("img").alt;
+    document.getElementById("caption").textContent = `${shots[shown].dataset.caption} (${shown + 1} of ${shots.length})`;
+    if (!dialog.open) { dialog.showModal(); }
+  };
+  shots.forEach((shot, number) => shot.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) { return; }
+    event.preventDefault();
+    show(number);
+  }));
+  dialog.addEventListener("click", (event) => { if (event.target === dialog || event.target.id === "picture") { dialog.close(); } });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) { return; }
+    const scrolls = event.target.closest("pre, .film, .others") !== null;
+    if (dialog.open) {
+      if (event.key === "ArrowRight") { show(shown + 1); } else if (event.key === "ArrowLeft") { show(shown - 1); }
+    } else if (event.key === "f" && filter) {
+      setFilter(!filter.checked);
+    } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !scrolls) {
+      move(event.key === "ArrowDown" ? 1 : -1);
+      event.preventDefault();
+    }
+  });
+
+  // A console is read from its end.
+  document.querySelectorAll(".console pre:last-of-type, .headline pre").forEach((pre) => { pre.scrollTop = pre.scrollHeight; });
+  reveal();
+})();
