@@ -238,7 +238,14 @@ class StepReader:
             return self._include(parsed, inside, value, machine)
         if isinstance(parsed, RecordArguments):
             return Record(parsed.text, parsed.command)
-        return Call(self.reading.operations[verb], parsed)
+        return Call(self.reading.operations[verb], self._from_folder(parsed))
+
+    def _from_folder(self, arguments: Any) -> Any:
+        """What is taken from this host is looked for in the folder of the file that says so."""
+        source = getattr(arguments, "source", None)
+        if not isinstance(source, Path):
+            return arguments
+        return arguments.model_copy(update={"source": self.source.path.parent.absolute() / source.expanduser()})
 
     def _include(self, arguments: IncludeArguments, path: KeyPath, value: Any, machine: str) -> Group | None:
         where = (*path, "path") if isinstance(value, dict) else path

@@ -1,0 +1,139 @@
+"""The machines of a script: booted at once, closed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from qa.errors import MachineError
+from qa.operations.options import MachineOptions
+from qa.scenario.script import MachinePlan
+
+CLOSE_LIMIT_S = 60.0
+"""For closing machines, in which QEMU is killed when it does not end by itself: many times what that takes."""
+FORCED_CLOSE_LIMIT_S = 10.0
+"""After which what hangs in closing is left to ``gc``."""
+
+
+class ScriptMachine(Protocol):
+    """What the runner itself needs of a machine; operations may need more."""
+
+    name: str
+    stages: dict[str, float]
+
+    @property
+    def ready_s(self) -> float | None:
+        """Seconds from power-on to ready."""
+
+    @property
+    def ended(self) -> str:
+        """Why it is off; empty while it is on."""
+
+    @property
+    def channel_name(self) -> str:
+        """The way commands go."""
+
+    @property
+    def accel(self) -> str:
+        """kvm or tcg."""
+
+    @property
+    def console_log(self) -> Path:
+        """The raw serial console."""
+
+    @property
+    def qemu_log(self) -> Path:
+        """What QEMU itself said."""
+
+    async def execute(self, command: str) -> Any:
+        """Run a command; its result is data."""
+
+    async def screenshot(self, name: str | None = None) -> Path:
+        """Take a picture of the screen."""
+
+    def console_tail(self, lines: int = 40) -> str:
+        """The last lines of the serial console."""
+
+
+class OpenMachine(Protocol):
+    """Boots a machine; inside the context it is ready, and after it nothing of it is left."""
+
+    def __call__(
+        self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], /
+    ) -> AbstractAsyncContextManager[Any]:
+        """Boot the machine ``name`` from ``image``, with ``options`` and the script's ``cloud_init``."""
+
+
+@asynccontextmanager
+async def booted(
+    plans: Sequence[MachinePlan], open_machine: OpenMachine, opened: dict[str, ScriptMachine]
+) -> AsyncIterator[None]:
+    """All machines of a script, ready; ``opened`` gets each as soon as it is.
+
+    Each is opened and closed by one task of its own. When one does not come up, the others are given up and its error is
+    raised; an error from closing is raised when nothing else was.
+    """
+    end = asyncio.Event()
+    ready = [asyncio.Event() for _ in plans]
+
+    async def keep(plan: MachinePlan, is_ready: asyncio.Event) -> None:
+        async with open_machine(plan.name, plan.image, plan.options, plan.cloud_init) as machine:
+            opened[plan.name] = machine
+            is_ready.set()
+            await end.wait()
+
+    tasks = [
+        asyncio.create_task(keep(plan, event), name=f"machine {plan.name}") for plan, event in zip(plans, ready, strict=True)
+    ]
+    try:
+        await _all_ready(ready, tasks)
+        yield
+    finally:
+        end.set()
+        for task, event in zip(tasks, ready, strict=True):
+            if not event.is_set():
+                task.cancel()
+        await _settle(tasks)
+        errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
+    if errors:
+        raise errors[0]
+
+
+async def _settle(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Until all tasks have ended. Being cancelled meanwhile does not cut it short: nothing of a machine may be left."""
+    loop = asyncio.get_running_loop()
+    limits = [CLOSE_LIMIT_S, FORCED_CLOSE_LIMIT_S]
+    expires = loop.time() + limits.pop(0)
+    pending = set(tasks)
+    cancelled: asyncio.CancelledError | None = None
+    while pending:
+        try:
+            _, pending = await asyncio.wait(pending, timeout=max(0.0, expires - loop.time()))
+        except asyncio.CancelledError as error:
+            cancelled = error
+            continue
+        if pending and not limits:
+            names = ", ".join(sorted(task.get_name() for task in pending))
+            raise MachineError(f"{names} could not be closed", hint="anima-qa gc removes what is left behind")
+        if pending:
+            expires = loop.time() + limits.pop(0)
+            for task in pending:
+                task.cancel()
+    if cancelled:
+        raise cancelled
+
+
+async def _all_ready(ready: Sequence[asyncio.Event], tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Until each machine is ready; the first error of a machine that does not come up is raised."""
+    waiting: asyncio.Future[Any] = asyncio.gather(*(event.wait() for event in ready))
+    try:
+        everything: list[asyncio.Future[Any]] = [waiting, *tasks]
+        done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task in done:
+                task.result()
+    finally:
+        waiting.cancel()

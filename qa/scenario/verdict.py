@@ -1,0 +1,81 @@
+"""What an error means for a run: its outcome and the exit status."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qa.errors import CheckFailed, DeadlineExceeded, Interrupted, QaError
+from qa.events import Outcome
+
+PASSED = 0
+DEFECT = 70
+"""Exit status when this program itself is at fault (EX_SOFTWARE of sysexits.h)."""
+
+SERIOUSNESS = (Interrupted.exit_code, DEFECT, 2, 3, 4, 5, 1, PASSED)
+"""Exit statuses from the most serious on: of several scripts the first that occurs is the command's."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a step or a run did not pass. ``error`` is what was raised, for its evidence."""
+
+    outcome: Outcome
+    exit_status: int
+    reason: str
+    hint: str = ""
+    error: BaseException | None = None
+
+    @property
+    def can_be_allowed(self) -> bool:
+        """Whether ``allow_failure`` covers it; a defect of ours and a wish to stop are no failures of the step."""
+        return self.exit_status not in {DEFECT, Interrupted.exit_code}
+
+    @property
+    def can_be_retried(self) -> bool:
+        """Whether trying again makes sense: an expectation or a time limit, not a machine that is dead."""
+        return self.outcome in {"failed", "timeout"}
+
+    @property
+    def evidence(self) -> dict[str, str]:
+        """Title to text: what the error brought along. What a command printed is in the command's own result."""
+        if getattr(self.error, "result", None) is not None:
+            return {}
+        if isinstance(self.error, QaError):
+            return dict(self.error.evidence)
+        if self.error is not None and self.exit_status == DEFECT:
+            return {"traceback": "".join(traceback.format_exception(self.error))}
+        return {}
+
+
+def judge(error: BaseException, *, in_step: bool) -> Verdict:
+    """The verdict on ``error``. A deadline that passed in a step is a failed step; elsewhere it has a status of its own."""
+    error = _first(error)
+    if not isinstance(error, QaError):
+        message = f"a defect of anima-qa: {type(error).__name__}: {error}"
+        return Verdict("error", DEFECT, message, "please report it, with the traceback that is among the evidence", error)
+    outcome: Outcome = "error"
+    status = error.exit_code
+    if isinstance(error, Interrupted):
+        outcome = "interrupted"
+    elif isinstance(error, CheckFailed):
+        outcome = "failed"
+    elif isinstance(error, DeadlineExceeded):
+        outcome = "timeout"
+        status = CheckFailed.exit_code if in_step else status
+    return Verdict(outcome, status, error.message, error.hint or "", error)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The most telling error in a group: an expected one, if there is any."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_first(one) for one in error.exceptions]
+    return next((one for one in leaves if isinstance(one, QaError)), leaves[0])
+
+
+def most_serious(statuses: Iterable[int]) -> int:
+    """The exit status of a command that ran several scripts."""
+    present = set(statuses)
+    return next((status for status in SERIOUSNESS if status in present), max(present, default=PASSED))
