@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from qa.events import Outcome
 from qa.report.folder import ResultsFolder, evidence_title
-from qa.report.text import Line, coloured_lines, line_text, read_clip
+from qa.report.text import Clip, Line, coloured_lines, line_text, read_clip
 from qa.scenario.results import RunResult, StepResult
 
 PICTURES = (".png", ".jpg", ".jpeg")
 CONSOLE_TAIL_BYTES = 64 << 10
 """Bytes of a console that are read to find its last lines: more than a full screen of the longest lines kept."""
+
+OWN_TEXTS = 4
+OWN_TEXT_BYTES = 16 << 10
+"""Texts of evidence, and bytes of each, that are told beside a failure; the folder has all."""
 
 BAD: tuple[Outcome, ...] = ("failed", "error", "timeout", "interrupted")
 
@@ -96,6 +101,22 @@ def console_lines(folder: ResultsFolder, result: RunResult, step: StepResult | N
         if rows:
             return rows[-lines:]
     return []
+
+
+def own_texts(folder: ResultsFolder, result: RunResult, step: StepResult | None) -> list[tuple[str, Clip]]:
+    """Title and text of the evidence that ``step`` (or the run) has of its own: what was seen last, a unit's journal.
+
+    Consoles are left out, and a command's output: both are told elsewhere.
+    """
+    texts = []
+    for name in step.evidence if step else result.evidence:
+        title, path = evidence_title(name), folder.find(name)
+        is_output = step is not None and step.command is not None and title in ("stdout", "stderr", "output", "exit code")
+        if path is None or is_picture(name) or is_output or "console" in title:
+            continue
+        with suppress(OSError):
+            texts.append((title, read_clip(path, OWN_TEXT_BYTES // 4, OWN_TEXT_BYTES * 3 // 4)))
+    return texts[:OWN_TEXTS]
 
 
 def count_steps(result: RunResult) -> dict[str, int]:

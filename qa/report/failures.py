@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from qa.deadline import format_duration
-from qa.report.content import causes, console_tail, count_steps, last_picture
+from qa.report.content import causes, console_tail, count_steps, last_picture, own_texts
 from qa.report.folder import ResultsFolder
 from qa.report.text import one_line, plain, tail
 from qa.scenario.results import CommandOutcome, RunResult, StepResult
@@ -110,6 +110,7 @@ def _print_step(console: Console, result: RunResult, folder: ResultsFolder, step
         _field(console, "machine", step.machine)
     if step.command:
         _print_command(console, step.command)
+    _print_texts(console, folder, result, step)
     _field(console, "hint", one_line(step.hint, 1000))
     if picture := last_picture(result, step):
         _field(console, "last frame", str(folder.path / picture))
@@ -126,11 +127,21 @@ def _print_command(console: Console, command: CommandOutcome) -> None:
         _field(console, "output", "none")
 
 
+def _print_texts(console: Console, folder: ResultsFolder, result: RunResult, step: StepResult | None) -> None:
+    for title, content in own_texts(folder, result, step):
+        lines = tail(plain(content.text), OUTPUT_LINES)
+        if len(title) > LABEL - 2:
+            say(console, (f"  {one_line(title)}", "dim"))
+            title = ""  # noqa: PLW2901
+        _block(console, one_line(title), lines)
+
+
 def _print_end(console: Console, result: RunResult, folder: ResultsFolder) -> None:
     """A run that ended outside a step: the machines' stages tell how far it came."""
     for machine in result.machines:
         reached = ", ".join(f"{stage} {format_duration(at)}" for stage, at in machine.stages.items()) or "nothing"
         _field(console, machine.name, f"{machine.image}; reached: {reached}")
+    _print_texts(console, folder, result, None)
     _block(console, "console", console_tail(folder, result, None, CONSOLE_LINES))
     _field(console, "hint", one_line(result.hint, 1000))
     if picture := last_picture(result, None):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as XML  # noqa: N814  # only written with, never read with
 
-from qa.report.content import FlatStep, causes, console_tail, flatten
+from qa.report.content import FlatStep, causes, console_tail, flatten, own_texts
 from qa.report.folder import ResultsFolder
 from qa.report.text import clip, one_line, plain
 from qa.scenario.results import RunResult, StepResult
@@ -66,7 +66,7 @@ class _Suite:
         elif flat.failed:
             tag = "failure" if step.outcome in ("failed", "timeout") else "error"
             failure = XML.SubElement(case, tag, type=step.outcome, message=_text(step.detail or step.outcome))
-            failure.text = _long(_explain(step))
+            failure.text = _long(_explain(step) + self._texts(step))
         elif step.outcome != "passed":
             XML.SubElement(case, "skipped", message=_text(f"it may fail, and did: {step.detail}"))
         sections = [f"step {step.index} ({step.verb}) at {step.place}" if step.place else f"step {step.index} ({step.verb})"]
@@ -83,7 +83,7 @@ class _Suite:
         result = self._result
         case = self._add_case((result.name,), "the run as a whole", result.duration_s)
         error = XML.SubElement(case, "error", type=result.outcome, message=_text(result.reason or result.outcome))
-        error.text = _long("\n".join(filter(None, (result.reason, result.hint))))
+        error.text = _long("\n".join(filter(None, (result.reason, result.hint))) + self._texts(None))
         self._add_output(case, self._console(None), result.evidence)
 
     def finish(self) -> XML.Element:
@@ -106,6 +106,9 @@ class _Suite:
         repeated = self._names[classname, name] = self._names.get((classname, name), 0) + 1
         shown = name if repeated == 1 else f"{name} ({repeated})"
         return XML.SubElement(self._element, "testcase", classname=classname, name=shown, time=_seconds(duration_s))
+
+    def _texts(self, step: StepResult | None) -> str:
+        return "".join(f"\n{title}:\n{content.text.rstrip()}" for title, content in own_texts(self._folder, self._result, step))
 
     def _console(self, step: StepResult | None) -> list[str]:
         tail = console_tail(self._folder, self._result, step, CONSOLE_LINES)

@@ -17,6 +17,7 @@ from qa.report.content import (
     is_picture,
     last_picture,
     main_cause,
+    own_texts,
     pictures,
 )
 from qa.report.failures import counted
@@ -31,8 +32,9 @@ OUTPUT_HEAD, OUTPUT_TAIL = 8 << 10, 24 << 10
 CONSOLE_HEAD, CONSOLE_TAIL = 32 << 10, 128 << 10
 """Bytes of a console that are in the page: a whole quiet boot, or the beginning and the end of a talkative one."""
 
+HEADLINE_LINES = 12
 CONSOLE_LINES = 25
-"""Lines of the console beside a failure: with the last frame next to them both fit on one screen."""
+"""Lines of each output and of the console beside a failure: with the last frame next to them both fit on one screen."""
 
 WORDS = {"interrupted": "stopped", "skipped": "not run"}
 ACCELERATORS = {"kvm": "KVM", "tcg": "TCG, software emulation"}
@@ -308,7 +310,10 @@ def _headline(folder: ResultsFolder, result: RunResult, album: Album) -> Headlin
         return None
     step = main_cause(result)
     console = console_lines(folder, result, step, CONSOLE_LINES)
-    texts = [Text(text.title, (text.tail or text.head)[-12:]) for text in (_outputs(step) if step else [])]
+    texts = [Text(text.title, (text.tail or text.head)[-HEADLINE_LINES:]) for text in (_outputs(step) if step else [])]
+    for title, content in own_texts(folder, result, step):
+        own = _text(one_line(title), content)
+        texts.append(Text(own.title, (own.tail or own.head)[-HEADLINE_LINES:]))
     if console:
         texts.append(Text("console, last lines", console))
     name = last_picture(result, step)
@@ -323,7 +328,7 @@ def _headline(folder: ResultsFolder, result: RunResult, album: Album) -> Headlin
         exit_code=_exit_code(step) if step else "",
         texts=texts,
         picture=picture if picture and picture.full else None,
-        picture_title=one_line(evidence_title(name)),
+        picture_title="last frame",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -319,4 +320,5 @@ def hostile(out: Path) -> ResultsFolder:
     return made
 
 
-ALL = (passed, failed_command, panic, timed_out, interrupted, forty_failures, nested, no_machine, hostile)
+Sample = Callable[[Path], ResultsFolder]
+ALL: tuple[Sample, ...] = (passed, failed_command, panic, timed_out, interrupted, forty_failures, nested, no_machine, hostile)

@@ -61,7 +61,9 @@
     }
   });
 
-  // A console is read from its end.
-  document.querySelectorAll(".console pre:last-of-type, .headline pre").forEach((pre) => { pre.scrollTop = pre.scrollHeight; });
+  // Outputs and consoles are read from their end. Those of closed steps have no height before they are opened.
+  const toEnd = (part) => part.querySelectorAll("pre").forEach((pre) => { pre.scrollTop = pre.scrollHeight; });
+  document.querySelectorAll(".console, .headline").forEach(toEnd);
+  document.querySelectorAll("details").forEach((step) => step.addEventListener("toggle", () => toEnd(step), { once: true }));
   reveal();
 })();
