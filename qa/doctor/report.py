@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from qa.deadline import format_duration
 from qa.doctor.judge import OLD_TCG, Accel, Choice, Trial
 from qa.errors import QaError
+from qa.host.accelerators import KvmDevice
 from qa.host.firmware import find_firmware
 from qa.host.helpers import Found, find_helpers
 from qa.host.packages import install_hint
@@ -158,14 +158,12 @@ def check_firmware() -> Check:
     return Check("UEFI firmware", "ok", f"{firmware.code} with {firmware.vars.name}", needed=True)
 
 
-def check_accelerator(choice: Choice | QaError) -> Check:
+def check_accelerator(choice: Choice, device: KvmDevice) -> Check:
     """What scripts will run with."""
-    if isinstance(choice, QaError):
-        return failed("accelerator", choice)
     if choice.warning:
         return Check("accelerator", "warning", f"{choice.reason}; {choice.warning}", install_hint("qemu"), needed=True)
     if choice.accel == "tcg":
-        hint = "guests run several times slower than with KVM; 'anima-qa doctor --boot' judges again"
+        hint = device.hint or "guests run several times slower than with KVM; 'anima-qa doctor --boot' judges again"
         return Check("accelerator", "warning", choice.reason, hint, needed=True)
     return Check("accelerator", "ok", choice.reason, needed=True)
 
@@ -178,7 +176,7 @@ def check_attempt(attempt: Attempt, qemu: Qemu) -> Check:
         return failed(name, outcome, needed=attempt.accel == "tcg")
     if attempt.accel == "tcg" and not qemu.tcg_trusted:
         return Check(name, "warning", f"{outcome.describe()}; {OLD_TCG.format(version=qemu.version_text)}", install_hint("qemu"))
-    return Check(name, "ok", f"{outcome.subject} answered after {format_duration(outcome.ready_s)}")
+    return Check(name, "ok", outcome.describe())
 
 
 def check_helpers(found: list[Found] | None = None) -> Iterator[Check]:

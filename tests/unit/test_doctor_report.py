@@ -1,0 +1,182 @@
+"""What the doctor says about each thing, and what it makes of the whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qa.doctor.judge import Choice, Trial
+from qa.doctor.report import (
+    ENOUGH_MEMORY,
+    ENOUGH_SHM,
+    GIB,
+    LEAST_MEMORY,
+    NEEDED_FEATURES,
+    NEWER_FEATURES,
+    Attempt,
+    Check,
+    Report,
+    check_accelerator,
+    check_attempt,
+    check_helpers,
+    check_qemu,
+    check_system,
+)
+from qa.errors import QemuExited, ToolMissing
+from qa.host.accelerators import KvmDevice
+from qa.host.helpers import HELPERS, Found
+from qa.host.qemu import Qemu
+from qa.host.resources import Resources
+
+PLENTY = Resources(memory=8 * GIB, memory_total=16 * GIB, cpus=4, shm=8 * GIB)
+QEMU = Qemu(Path("/usr/bin/qemu"), (10, 2, 0), "Debian 1:10.2", frozenset({*NEEDED_FEATURES, *NEWER_FEATURES, "accel:tcg"}))
+OPENS = KvmDevice("opens", "/dev/kvm opens")
+
+
+def by_name(checks: object) -> dict[str, Check]:
+    return {check.name: check for check in checks}  # type: ignore[attr-defined]
+
+
+def system(resources: Resources, cache: Path) -> dict[str, Check]:
+    return by_name(check_system(resources, cache))
+
+
+def test_a_good_host_has_nothing_to_complain_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qa.doctor.report.free_space", lambda _: 100 * GIB)
+    checks = system(PLENTY, tmp_path / "cache")
+    assert {check.status for check in checks.values()} == {"ok"}
+    assert "4 processors" in checks["system"].detail
+    assert checks["memory"].detail == "8.0 GiB of 16.0 GiB available"
+
+
+@pytest.mark.parametrize(
+    ("memory", "status", "needed"),
+    [(ENOUGH_MEMORY, "ok", True), (ENOUGH_MEMORY - 1, "warning", False), (LEAST_MEMORY - 1, "missing", True)],
+)
+def test_memory(tmp_path: Path, memory: int, status: str, needed: bool) -> None:
+    check = system(replace(PLENTY, memory=memory), tmp_path)["memory"]
+    assert (check.status, check.needed) == (status, needed)
+    assert (check.hint is None) is (status == "ok")
+
+
+def test_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qa.doctor.report.free_space", lambda _: GIB)
+    check = system(PLENTY, tmp_path)["cache folder"]
+    assert (check.status, check.detail) == ("warning", f"1.0 GiB free for {tmp_path}")
+    assert "image prune" in str(check.hint)
+
+
+def test_a_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check = system(PLENTY, tmp_path / "file" / "cache")["cache folder"]
+    assert (check.status, check.needed) == ("missing", True)
+    assert f"({tmp_path / 'file'} does not allow it)" in check.detail
+
+
+def test_little_shared_memory(tmp_path: Path) -> None:
+    check = system(replace(PLENTY, shm=ENOUGH_SHM - 1), tmp_path)["shared memory"]
+    assert (check.status, check.needed) == ("warning", False)
+    assert "--shm-size" in str(check.hint)
+
+
+def test_a_complete_qemu() -> None:
+    checks = by_name(check_qemu(QEMU))
+    assert checks["QEMU"] == Check("QEMU", "ok", "10.2.0 (Debian 1:10.2) at /usr/bin/qemu", needed=True)
+    assert checks["QEMU features"].detail == "has file-migration, mapped-ram, exit-with-parent"
+
+
+def test_what_an_older_qemu_does_not_have_yet_is_named_with_its_version() -> None:
+    old = replace(QEMU, package="", features=frozenset(NEEDED_FEATURES))
+    checks = by_name(check_qemu(old))
+    assert checks["QEMU"].detail == "10.2.0 at /usr/bin/qemu"
+    assert checks["QEMU features"].status == "ok"
+    assert checks["QEMU features"].detail.endswith(
+        "not yet file-migration (QEMU 8.2), mapped-ram (QEMU 9.0), exit-with-parent (QEMU 10.2)"
+    )
+
+
+@pytest.mark.parametrize("feature", NEEDED_FEATURES)
+def test_a_qemu_that_lacks_what_every_machine_has(feature: str) -> None:
+    check = by_name(check_qemu(replace(QEMU, features=QEMU.features - {feature})))["QEMU features"]
+    assert (check.status, check.needed, check.detail) == ("missing", True, f"no {feature}")
+    assert check.hint
+
+
+def test_no_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    checks = by_name(check_qemu(ToolMissing("QEMU is not installed", hint="get it")))
+    assert checks["QEMU"] == Check("QEMU", "missing", "QEMU is not installed", "get it", needed=True)
+    assert checks["qemu-img"].status == "missing"
+    assert "QEMU features" not in checks
+
+
+def test_kvm_is_fine() -> None:
+    assert check_accelerator(Choice("kvm", "KVM: it runs"), OPENS).status == "ok"
+
+
+def test_software_emulation_is_a_warning_that_does_not_stop_anybody() -> None:
+    check = check_accelerator(Choice("tcg", "TCG, because KVM does not work here"), OPENS)
+    assert (check.status, check.detail) == ("warning", "TCG, because KVM does not work here")
+    assert "doctor --boot" in str(check.hint)
+
+
+def test_what_to_do_about_the_device_comes_first() -> None:
+    denied = KvmDevice("denied", "not allowed", "join the group kvm")
+    assert check_accelerator(Choice("tcg", "TCG"), denied).hint == "join the group kvm"
+
+
+def test_a_warning_about_the_choice_is_told() -> None:
+    check = check_accelerator(Choice("tcg", "TCG", "QEMU is old"), OPENS)
+    assert (check.status, check.detail) == ("warning", "TCG; QEMU is old")
+
+
+def test_a_boot_that_worked() -> None:
+    check = check_attempt(Attempt("tcg", Trial("tcg", "the built-in guest", 7.1)), QEMU)
+    assert check == Check("boot with tcg", "ok", "the built-in guest answered 7.1 s after power-on")
+
+
+def test_a_boot_in_software_emulation_of_an_old_qemu() -> None:
+    check = check_attempt(Attempt("tcg", Trial("tcg", "the built-in guest", 7.1)), replace(QEMU, version=(7, 2, 0)))
+    assert check.status == "warning"
+    assert "miscompiles" in check.detail
+
+
+@pytest.mark.parametrize(("accel", "needed"), [("kvm", False), ("tcg", True)])
+def test_a_boot_that_failed_stops_scripts_only_in_software_emulation(accel: str, needed: bool) -> None:
+    check = check_attempt(Attempt(accel, QemuExited("QEMU ended")), QEMU)  # type: ignore[arg-type]
+    assert check == Check(f"boot with {accel}", "missing", "QEMU ended", None, needed=needed)
+
+
+def test_helpers_are_never_needed() -> None:
+    here, gone = HELPERS[:2]
+    checks = list(check_helpers([Found(here, Path("/bin/x"), None), Found(gone, None, "get it")]))
+    assert checks == [
+        Check(here.name, "ok", f"/bin/x, for {here.purpose}"),
+        Check(gone.name, "missing", f"for {gone.purpose}", "get it"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check", "can_run"),
+    [
+        (Check("a", "ok", "", needed=True), True),
+        (Check("a", "warning", "", needed=True), True),
+        (Check("a", "missing", ""), True),
+        (Check("a", "missing", "", needed=True), False),
+    ],
+)
+def test_scripts_can_run_unless_something_needed_is_missing(check: Check, can_run: bool) -> None:
+    assert Report((check,), None).can_run is can_run
+
+
+def test_json() -> None:
+    report = Report((Check("QEMU", "ok", "10", "hint", needed=True),), "tcg")
+    assert json.loads(json.dumps(report.as_json())) == {
+        "schema": 1,
+        "can_run": True,
+        "accel": "tcg",
+        "checks": [{"name": "QEMU", "status": "ok", "detail": "10", "hint": "hint", "needed": True}],
+    }
