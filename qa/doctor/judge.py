@@ -69,6 +69,16 @@ class Choice:
     warning: str | None = None
 
 
+def cause(error: QaError) -> str:
+    """The error's message, with the line of its evidence that tells most."""
+    for text in error.evidence.values():
+        for line in text.splitlines():
+            # The log begins with the command line, in which every device looks like an error.
+            if TELLING.search(line) and not line.lstrip().startswith(("$", "+", "/")) and " -machine " not in line:
+                return f"{error.message} ({line.strip()[:200]})"
+    return error.message
+
+
 async def judge_kvm(qemu: Qemu, boot: Boot, *, device: KvmDevice | None = None) -> Verdict:
     """Find out whether guests run under KVM here. A host where none does is known within a second.
 
@@ -83,22 +93,12 @@ async def judge_kvm(qemu: Qemu, boot: Boot, *, device: KvmDevice | None = None) 
     try:
         trial = await boot("kvm")
     except (MachineError, DeadlineExceeded) as error:
-        return _verdict(works=False, reason=f"{found.detail}, but no guest runs: {_cause(error)}")
+        return _verdict(works=False, reason=f"{found.detail}, but no guest runs: {cause(error)}")
     return _verdict(works=True, reason=trial.describe())
 
 
 def _verdict(*, works: bool, reason: str) -> Verdict:
     return Verdict("kvm", works, reason, datetime.now(UTC).isoformat(timespec="seconds"))
-
-
-def _cause(error: QaError) -> str:
-    """The error's message, and the line of its evidence that tells most."""
-    for text in error.evidence.values():
-        for line in text.splitlines():
-            # The log begins with the command line, in which every device looks like an error.
-            if TELLING.search(line) and not line.lstrip().startswith(("$", "+", "/")) and " -machine " not in line:
-                return f"{error.message} ({line.strip()[:200]})"
-    return error.message
 
 
 async def verdict_on_kvm(

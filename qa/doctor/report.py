@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from qa.doctor.judge import OLD_TCG, Accel, Choice, Trial
+from qa.doctor.judge import OLD_TCG, Accel, Choice, Trial, cause
 from qa.errors import QaError
 from qa.host.accelerators import KvmDevice
 from qa.host.firmware import find_firmware
@@ -173,20 +173,28 @@ def check_attempt(attempt: Attempt, qemu: Qemu) -> Check:
     name = f"boot with {attempt.accel}"
     outcome = attempt.outcome
     if isinstance(outcome, QaError):
-        return failed(name, outcome, needed=attempt.accel == "tcg")
+        return Check(name, "missing", cause(outcome), outcome.hint, needed=attempt.accel == "tcg")
     if attempt.accel == "tcg" and not qemu.tcg_trusted:
         return Check(name, "warning", f"{outcome.describe()}; {OLD_TCG.format(version=qemu.version_text)}", install_hint("qemu"))
     return Check(name, "ok", outcome.describe())
 
 
 def check_helpers(found: list[Found] | None = None) -> Iterator[Check]:
-    """Optional programs; without them some features do not work, and the rest does."""
-    for one in find_helpers() if found is None else found:
+    """Optional programs; without them some features do not work, and the rest does.
+
+    The tools that build images are told as one as long as they are all there.
+    """
+    helpers = find_helpers() if found is None else found
+    tools = [one for one in helpers if one.helper.build]
+    complete = tools and all(one.path for one in tools)
+    for one in helpers:
         helper = one.helper
-        if one.path:
-            yield Check(helper.name, "ok", f"{one.path}, for {helper.purpose}")
-        else:
+        if one.path is None:
             yield Check(helper.name, "missing", f"for {helper.purpose}", one.hint)
+        elif not (complete and helper.build):
+            yield Check(helper.name, "ok", f"{one.path}, for {helper.purpose}")
+    if complete:
+        yield Check("image tools", "ok", ", ".join(one.helper.name for one in tools))
 
 
 def failed(name: str, error: QaError, *, needed: bool = True) -> Check:

@@ -93,10 +93,11 @@ class Distribution:
 
     @cached_property
     def manager(self) -> Manager | None:
-        """The package manager: the distribution's own when it is installed, else the first that is."""
+        """The package manager: the distribution's own if it is in PATH, else the first that is, else the distribution's own."""
         family = [self.os_release.get("ID", ""), *self.os_release.get("ID_LIKE", "").split()]
         own = [_FAMILIES[name.split("-")[0]] for name in family if name.split("-")[0] in _FAMILIES]
-        return next((manager for manager in (*own, *_COLUMNS) if self.which(_PROGRAMS[manager])), None)
+        installed = (manager for manager in (*own, *_COLUMNS) if self.which(_PROGRAMS[manager]))
+        return next(installed, own[0] if own else None)
 
     @property
     def needs_backports(self) -> bool:

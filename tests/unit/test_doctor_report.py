@@ -150,6 +150,26 @@ def test_a_boot_that_failed_stops_scripts_only_in_software_emulation(accel: str,
     assert check == Check(f"boot with {accel}", "missing", "QEMU ended", None, needed=needed)
 
 
+def test_a_boot_that_failed_is_told_with_qemus_last_words() -> None:
+    error = QemuExited("QEMU ended", evidence={"qemu.log": "error: failed to set MSR 0x10a"})
+    assert check_attempt(Attempt("kvm", error), QEMU).detail == "QEMU ended (error: failed to set MSR 0x10a)"
+
+
+def test_image_tools_are_told_as_one_when_all_are_here() -> None:
+    tools = [Found(helper, Path("/bin/x"), None) for helper in HELPERS if helper.build]
+    (check,) = check_helpers(tools)
+    assert (check.name, check.status) == ("image tools", "ok")
+    assert "mmdebstrap" in check.detail
+
+
+def test_each_image_tool_is_told_when_one_is_missing() -> None:
+    tools = [Found(helper, None if helper.name == "xz" else Path("/bin/x"), None) for helper in HELPERS if helper.build]
+    checks = by_name(check_helpers(tools))
+    assert checks["xz"].status == "missing"
+    assert checks["cpio"].status == "ok"
+    assert "image tools" not in checks
+
+
 def test_helpers_are_never_needed() -> None:
     here, gone = HELPERS[:2]
     checks = list(check_helpers([Found(here, Path("/bin/x"), None), Found(gone, None, "get it")]))

@@ -39,6 +39,10 @@ def test_an_unknown_distribution_is_known_by_what_is_in_path(tmp_path: Path) -> 
     assert install_hint("ovmf", distribution(tmp_path, "pacman", ID="own")) == "install it with: pacman -S edk2-ovmf"
 
 
+def test_a_known_distribution_is_believed_even_when_path_is_empty(tmp_path: Path) -> None:
+    assert install_hint("ovmf", distribution(tmp_path, "", ID="fedora")) == "install it with: dnf install edk2-ovmf"
+
+
 def test_without_any_known_manager_the_hint_still_names_the_package(tmp_path: Path) -> None:
     assert install_hint("qemu-img", distribution(tmp_path, "", ID="own")) == (
         "install qemu-img with your distribution's package manager (Debian calls the package qemu-utils)"

@@ -1,0 +1,91 @@
+"""``anima-qa doctor``: what this host can do, and how to get what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qa.config import load_config
+from qa.errors import HostError
+from qa.paths import Paths
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from qa.doctor.report import Check, Report
+    from qa.events import Event
+
+MARKS = {"ok": ("ok", "green"), "warning": ("!", "yellow"), "missing": ("--", "dim"), "broken": ("no", "bold red")}
+
+
+@click.command("doctor")
+@click.option("--boot", is_flag=True, help="Boot the built-in guest under each accelerator that could work.")
+@click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), help="Look at this accelerator only.")
+@click.option("--require-kvm", is_flag=True, default=None, help="Fail when KVM does not work.")
+@click.option("--qemu", type=click.Path(path_type=Path), help="The QEMU program to look at.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(boot: bool, accel: str | None, require_kvm: bool | None, qemu: Path | None, as_json: bool) -> int:
+    """Tell what this host can do, and how to get what is missing.
+
+    The exit status is 0 when scripts can run here, and 3 when they cannot.
+    """
+    from qa.cli.output import print_json
+    from qa.doctor.examine import examine
+    from qa.doctor.trial import Trials
+    from qa.events import Bus
+
+    paths = Paths.from_environment()
+    config = load_config(paths, accel=accel, require_kvm=require_kvm, qemu=qemu)
+    bus = Bus()
+    bus.subscribe(_tell)
+    report = asyncio.run(examine(paths, config, lambda found: Trials(found, paths, bus, build=boot), boot=boot))
+    if as_json:
+        print_json(report.as_json())
+    else:
+        _print(report)
+    return 0 if report.can_run else HostError.exit_code
+
+
+def _tell(event: Event) -> None:
+    from qa.events import Notice
+
+    if isinstance(event, Notice):
+        sys.stderr.write(f"{event.message}\n")
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [row for check in report.checks for row in _rows(check)]
+    if report.can_run:
+        speed = "" if report.accel == "kvm" else ", in software emulation"
+        verdict = Text(f"Scripts can run on this host{speed}.", style="bold green")
+    else:
+        verdict = Text("Scripts cannot run on this host until what is marked 'no' is there.", style="bold red")
+    console = Console(highlight=False)
+    if console.is_terminal:
+        table = Table.grid(padding=(0, 1))
+        for row in rows:
+            table.add_row(*row)
+        console.print(table, verdict, sep="\n")
+    else:  # a pipe has no width, and a command that is cut into lines cannot be copied
+        width = max(len(name) for _, name, _ in rows)
+        for mark, name, text in rows:
+            sys.stdout.write(f"{mark!s:<2} {name!s:<{width}} {text}\n")
+        sys.stdout.write(f"{verdict}\n")
+
+
+def _rows(check: Check) -> Iterator[tuple[Text, Text, Text]]:
+    from rich.text import Text
+
+    mark, style = MARKS["broken" if check.needed and check.status == "missing" else check.status]
+    yield Text(mark, style=style), Text(check.name), Text(check.detail)
+    if check.hint and check.status != "ok":
+        yield Text(), Text(), Text(f"-> {check.hint}", style="yellow" if check.needed else "dim")
