@@ -10,6 +10,7 @@ from pathlib import Path
 from qa.host.accelerators import KVM_DEVICE, kvm_device
 from qa.host.firmware import find_firmware
 from qa.host.helpers import find_helpers
+from qa.host.packages import install_hint
 from qa.host.probe import ask
 from qa.host.qemu import OLDEST, find_qemu, find_qemu_img
 from qa.host.resources import resources
@@ -59,6 +60,10 @@ def test_memory_and_processors_are_plausible() -> None:
 
 def test_the_state_of_the_device_agrees_with_its_presence() -> None:
     assert (kvm_device().state == "absent") is (not KVM_DEVICE.exists())
+
+
+def test_commands_for_this_host_ask_for_root_when_it_is_needed() -> None:
+    assert ("sudo " in install_hint("ovmf")) is (os.geteuid() != 0)
 
 
 def test_the_tools_that_build_the_guests_are_here() -> None:
