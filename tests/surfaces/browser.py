@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -32,6 +33,16 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+LAUNCHER = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in sys.argv[1:3]]
+os.dup2(high[0], 3)
+os.dup2(high[1], 4)
+os.closerange(5, 200)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads commands from descriptor 3 and answers on 4; both are put high first, so that neither hides the other."""
+
 KEYS = {"ArrowDown": 40, "ArrowUp": 38, "ArrowRight": 39, "Enter": 13, "Escape": 27, "f": 70}
 
 
@@ -49,11 +60,9 @@ class Browser:
         self._profile = tempfile.mkdtemp(prefix="anima-qa-browser-")
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        arguments = [program, *FLAGS, f"--user-data-dir={self._profile}", f"--window-size={width},{height}", "about:blank"]
-        # Chromium reads commands from descriptor 3 and answers on 4; both are parked high first, so that neither hides the other.
-        shell = f'exec 9<&{to_browser} 8>&{from_browser}; exec 3<&9 4>&8 9<&- 8>&-; exec "$@"'
+        arguments = [*FLAGS, f"--user-data-dir={self._profile}", f"--window-size={width},{height}", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *arguments],
+            [sys.executable, "-c", LAUNCHER, str(to_browser), str(from_browser), program, *arguments],
             pass_fds=(to_browser, from_browser),
             start_new_session=True,
             stdin=subprocess.DEVNULL,
@@ -90,8 +99,14 @@ class Browser:
 
     def open(self, path: Path, fragment: str = "") -> None:
         """Load the file at ``path`` and wait until it is complete."""
+        self._load("about:blank")  # or a page that is shown already would only be scrolled
+        self.complaints.clear()
+        self.requests.clear()
+        self._load(path.absolute().as_uri() + fragment)
+
+    def _load(self, url: str) -> None:
         self._loaded = False
-        self._call("Page.navigate", url=path.absolute().as_uri() + fragment)
+        self._call("Page.navigate", url=url)
         while not self._loaded:
             self._handle(self._receive())
 

@@ -1,0 +1,225 @@
+"""report.html in a real browser: what a person sees, clicks and presses."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from browser import Browser
+from PIL import Image
+
+from qa.report import ResultsFolder, render
+
+
+def load_samples() -> ModuleType:
+    """The samples of the unit tests: the same folders are judged there without a browser."""
+    path = Path(__file__).parent.parent / "unit" / "report_samples.py"
+    spec = importlib.util.spec_from_file_location("report_samples_for_browser", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+samples: Any = load_samples()
+VISIBLE = "[...document.querySelectorAll('.steps > li')].filter(row => row.offsetParent).map(row => row.id)"
+FOCUSED = "document.activeElement.closest('li')?.id"
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    out = tmp_path_factory.mktemp("results")
+    pages = {}
+    for sample in samples.ALL:
+        folder: ResultsFolder = sample(out)
+        render(folder)
+        pages[sample.__name__] = folder.report_html
+    return pages
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    chromium.resize(1280, 900)
+    chromium.prefer(prefers_color_scheme="light")
+    chromium.allow_scripts(True)
+    return chromium
+
+
+def brightness(browser: Browser) -> float:
+    picture = Image.open(io.BytesIO(browser.picture())).convert("L")
+    return sum(value * count for value, count in enumerate(picture.histogram())) / (picture.width * picture.height)
+
+
+def in_view(browser: Browser, selector: str) -> bool:
+    top, bottom = browser.evaluate(
+        f"(({{top, bottom}}) => [top, bottom])(document.querySelector({selector!r}).getBoundingClientRect())"
+    )
+    return bool(top >= 0 and bottom <= browser.evaluate("innerHeight"))
+
+
+@pytest.mark.parametrize("name", [sample.__name__ for sample in samples.ALL])
+def test_the_page_loads_nothing_and_complains_of_nothing(browser: Browser, reports: dict[str, Path], name: str) -> None:
+    browser.open(reports[name])
+    assert [url for url in browser.requests if not url.startswith("data:")] == [reports[name].as_uri()]
+    assert browser.complaints == []
+    assert browser.evaluate("document.documentElement.classList.contains('scripted')")
+
+
+def test_the_first_screen_of_forty_failures_tells_the_cause(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["forty_failures"])
+    for part in (".headline .detail", ".headline .output:last-child pre", ".headline img", ".headline nav h4"):
+        assert in_view(browser, part)
+    assert browser.evaluate("document.querySelector('.headline nav h4').textContent") == "39 more failed"
+
+
+@pytest.mark.parametrize("name", [sample.__name__ for sample in samples.ALL])
+@pytest.mark.parametrize("width", [320, 700, 1280])
+def test_nothing_is_wider_than_the_window(browser: Browser, reports: dict[str, Path], name: str, width: int) -> None:
+    browser.resize(width, 900)
+    browser.open(reports[name])
+    browser.evaluate("document.querySelectorAll('details').forEach(step => { step.open = true; })")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_f_shows_only_the_failures_and_all_steps_again(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["nested"])
+    assert len(browser.evaluate(VISIBLE)) == 6
+    browser.press("f")
+    assert browser.evaluate(VISIBLE) == ["step-2", "step-2.2", "step-2.2.2"]
+    assert browser.evaluate("document.getElementById('only-failures').checked")
+    browser.press("f")
+    assert len(browser.evaluate(VISIBLE)) == 6
+
+
+def test_the_filter_can_be_clicked(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["forty_failures"])
+    browser.click("#only-failures")
+    assert len(browser.evaluate(VISIBLE)) == 40
+
+
+def test_arrows_move_between_steps_and_enter_opens(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["failed_command"])
+    browser.press("ArrowDown")
+    browser.press("ArrowDown")
+    browser.press("ArrowDown")
+    assert browser.evaluate(FOCUSED) == "step-3"
+    browser.press("Enter")
+    assert browser.evaluate("document.getElementById('step-3').querySelector('details').open")
+    assert in_view(browser, "#step-3 summary")
+    browser.press("ArrowUp")
+    assert browser.evaluate(FOCUSED) == "step-2"
+
+
+def test_arrows_go_over_steps_that_the_filter_hides(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["forty_failures"])
+    browser.press("f")
+    browser.press("ArrowDown")
+    browser.press("ArrowDown")
+    assert browser.evaluate(FOCUSED) == "step-4"
+
+
+def test_a_click_enlarges_a_screenshot_and_escape_closes_it(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["failed_command"])
+    before = browser.evaluate("document.querySelector('.headline img').getBoundingClientRect().width")
+    browser.click(".headline a.shot")
+    assert browser.evaluate("document.getElementById('enlarged').open")
+    assert browser.evaluate("document.getElementById('picture').getBoundingClientRect().width") > 1.5 * before
+    assert browser.evaluate("document.getElementById('caption').textContent") == "last frame (1 of 3)"
+    browser.press("ArrowRight")
+    assert browser.evaluate("document.getElementById('caption').textContent") == "1 boot (2 of 3)"
+    browser.press("Escape")
+    assert not browser.evaluate("document.getElementById('enlarged').open")
+
+
+def test_the_list_of_failures_and_the_strip_lead_to_their_steps(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["forty_failures"])
+    browser.click(".others a[href='#step-6']")
+    assert browser.evaluate("document.getElementById('step-6').querySelector('details').open")
+    browser.press("f")
+    browser.click(".film a[href='#step-3']")
+    assert browser.evaluate(FOCUSED) == "step-3"
+    assert not browser.evaluate("document.getElementById('only-failures').checked")
+
+
+def test_a_link_to_a_step_opens_it(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["forty_failures"], "#step-40")
+    assert browser.evaluate("document.getElementById('step-40').querySelector('details').open")
+    assert in_view(browser, "#step-40 summary")
+
+
+def test_consoles_are_read_from_their_end(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["passed"])
+    below = "(pre => pre.scrollHeight - pre.clientHeight - pre.scrollTop)(document.querySelector('.console pre'))"
+    assert browser.evaluate(below) < 2
+    assert browser.evaluate("document.querySelector('.console pre').scrollTop") > 100
+
+
+def test_a_guest_cannot_run_scripts_in_the_page(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["hostile"])
+    browser.evaluate("document.querySelectorAll('details').forEach(step => { step.open = true; })")
+    assert browser.evaluate("document.title") == "failed: hostile"
+    assert browser.evaluate("document.scripts.length") == 1
+
+
+def test_the_policy_stops_what_would_get_through(browser: Browser, reports: dict[str, Path], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    smuggled = "<script>document.title='owned'</script><img src='http://127.0.0.1:9/x.png'></main>"
+    page.write_text(reports["passed"].read_text().replace("</main>", smuggled))
+    browser.open(page)
+    assert browser.evaluate("document.title") == "passed: hello"
+    assert len(browser.complaints) >= 2
+    assert all("Content Security Policy" in complaint for complaint in browser.complaints)
+
+
+def test_without_scripts_everything_can_still_be_read(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.allow_scripts(False)
+    browser.open(reports["failed_command"])
+    assert not browser.evaluate("document.documentElement.classList.contains('scripted')")
+    assert browser.evaluate("getComputedStyle(document.querySelector('.filter')).display") == "none"
+    browser.click("#step-3 summary")
+    assert browser.evaluate("document.getElementById('step-3').querySelector('details').open")
+
+
+def test_dark_where_the_user_prefers_it(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["passed"])
+    assert brightness(browser) > 200
+    browser.prefer(prefers_color_scheme="dark")
+    assert brightness(browser) < 60
+
+
+CONTRAST = """(() => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
+  const behind = node => { for (; node; node = node.parentElement) {
+    const colour = rgb(getComputedStyle(node).backgroundColor); if (colour.length === 3 || colour[3] > 0) { return colour; } }
+    return [255, 255, 255]; };
+  document.querySelectorAll('details').forEach(step => { step.open = true; });
+  return [...document.querySelectorAll('body *')].filter(node => node.offsetParent !== null
+      && [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())).map(node => {
+    const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    return [(a + 0.05) / (b + 0.05), node.tagName + '.' + node.className];
+  }).filter(([ratio]) => ratio < 4.5).map(([ratio, name]) => `${name} ${ratio.toFixed(2)}`);
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["passed", "failed_command", "panic", "timed_out", "nested", "forty_failures"])
+def test_all_texts_have_contrast_enough(browser: Browser, reports: dict[str, Path], name: str, scheme: str) -> None:
+    browser.prefer(prefers_color_scheme=scheme)
+    browser.open(reports[name])
+    assert browser.evaluate(CONTRAST) == []
