@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from qa.scenario.problems import Problem, did_you_mean
+from qa.scenario.problems import Problem, did_you_mean, nearest
 from qa.scenario.source import KeyPath, Source
 
 M = TypeVar("M", bound=BaseModel)
@@ -61,7 +61,8 @@ def fit(
             return model.model_validate(value)
         except ValidationError as error:
             if not _mend(value, error, source, locate):
-                problems.extend(_problem(detail, source, locate, model, of) for detail in error.errors())
+                details = _without_consequences(error.errors(), model)
+                problems.extend(_problem(detail, source, locate, model, of) for detail in details)
                 return None
 
 
@@ -80,6 +81,16 @@ def _mend(value: Any, error: ValidationError, source: Source, locate: Callable[[
             parent[keys[0]] = raw
             changed = True
     return changed
+
+
+def _without_consequences(details: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> list[Mapping[str, Any]]:
+    """The mistakes without keys that are missing only because they were mistyped."""
+    mistyped = set()
+    for detail in details:
+        loc = detail["loc"]
+        if detail["type"] == "extra_forbidden" and (near := nearest(str(loc[-1]), keys_of(model, loc[:-1]))):
+            mistyped.add((*loc[:-1], near))
+    return [detail for detail in details if detail["type"] != "missing" or detail["loc"] not in mistyped]
 
 
 def _has(container: Any, key: Any) -> bool:

@@ -76,7 +76,12 @@ class ScriptRejected(ScriptError):
         super().__init__(f"{first.place}: {first.message}{more}", hint=first.hint)
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a mistyped one was meant to be, or None where none is near."""
+    return next(iter(get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)), None)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A suggestion for a mistyped word, or None where nothing is near."""
-    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else None
+    near = nearest(word, known)
+    return f"did you mean {near!r}?" if near else None

@@ -131,6 +131,8 @@ class StepReader:
         model, bare = self._model(verb)
         given = {key: substitution.data(value, (*path, key)) for key, value in item.items() if key in MODIFIERS and key != "when"}
         applies = self._condition(item, path, substitution)
+        if "when" in item:
+            given["when"] = as_text(self.source, (*path, "when"), item["when"])
         arguments = self._arguments(verb, item[verb], path, bare, substitution)
         timeout = given.get("timeout")
         if verb in self.reading.operations and "timeout" in model.model_fields and timeout is not None and arguments is not None:
@@ -144,7 +146,7 @@ class StepReader:
         parsed = arguments is not None and fit(
             model, arguments, self.source, self._locate(path, verb, bare), self.reading.problems, of=verb
         )
-        if not parsed:
+        if not parsed or (verb == "include" and substitution.problems):
             return None
         action = self._action(verb, parsed, item[verb], path, machine)
         if modifiers is None or action is None or len(self.reading.problems) > before:
@@ -197,7 +199,7 @@ class StepReader:
         if "when" not in item:
             return True
         where = (*path, "when")
-        text = item["when"] if isinstance(item["when"], str) else self.source.raw.get(where, "")
+        text = as_text(self.source, where, item["when"])
         try:
             return parse_condition(text).holds(lambda value: substitution.text(value, where))
         except ConditionError as error:
@@ -296,9 +298,11 @@ def result_of(operation: Operation) -> str:
 
 
 def _title(verb: str, arguments: Mapping[str, Any], bare: str | None) -> str:
-    value = arguments.get(bare) if bare else arguments.get("name")
+    """What a step without a name is called."""
+    if verb in STRUCTURE and arguments.get("name"):
+        return str(arguments["name"])
+    value = arguments.get(bare or "", arguments.get("command"))
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return verb
     text = " ".join(str(value).split())
-    short = text if len(text) <= TITLE_LENGTH else text[: TITLE_LENGTH - 1] + "…"
-    return f"{verb}: {short}" if verb != "subtest" else short
+    return f"{verb}: {text if len(text) <= TITLE_LENGTH else text[: TITLE_LENGTH - 1] + '…'}"

@@ -68,7 +68,7 @@ def unknown_verb(word: str, verbs: Iterable[str], keys: Iterable[str]) -> tuple[
     """What to say of a word that stands where a verb should: message and hint."""
     if word in LATER:
         return f"{word!r} is not in this version", f"it comes with a later one; there are: {', '.join(verbs)}"
-    hint = ELSEWHERE.get(word) or did_you_mean(word, [*verbs, *keys]) or KEYS_ELSEWHERE.get(word)
+    hint = ELSEWHERE.get(word) or KEYS_ELSEWHERE.get(word) or did_you_mean(word, [*verbs, *keys])
     return f"unknown verb {word!r}", hint or f"there are: {', '.join(verbs)}"
 
 

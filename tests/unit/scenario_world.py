@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,6 +156,12 @@ def step_mistakes(folder: Path, steps: str) -> list[str]:
         number, _, rest = line.partition(":")
         found.append(f"{int(number) - 2}:{rest}")
     return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let other tasks run until ``condition`` is true."""
+    while not condition():
+        await asyncio.sleep(0)  # noqa: ASYNC110
 
 
 @dataclass
