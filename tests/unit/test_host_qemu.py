@@ -9,6 +9,7 @@ import stat
 import subprocess
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from qa.host import probe
 from qa.host.qemu import find_qemu, find_qemu_img
 from qa.paths import Paths
 
-MODERN = {
+MODERN: dict[str, Any] = {
     "schema": [
         {"name": "1", "meta-type": "command"},
         {
@@ -34,7 +35,7 @@ MODERN = {
     "devices": [{"name": "vmgenid"}, {"name": "pvpanic-pci"}, {"name": "a-device-nobody-asks-for"}],
     "accelerators": [{"name": "kvm-accel"}, {"name": "tcg-accel"}],
 }
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "schema": [
         {"name": "2", "meta-type": "enum", "values": ["xbzrle", "postcopy-ram"]},
         {"name": "3", "meta-type": "enum", "values": ["socket", "exec", "rdma"]},
@@ -54,14 +55,16 @@ def script(path: Path, body: str) -> Path:
 
 
 def fake_qemu(
-    path: Path, version: tuple[int, int, int] = (10, 0, 2), package: str = "Debian 1:10", answers: dict[str, object] = MODERN
+    path: Path, version: tuple[int, int, int] = (10, 0, 2), package: str = "Debian 1:10", answers: dict[str, Any] = MODERN
 ) -> Path:
     """A QEMU that says what it is, and counts in the file ``asked`` beside it how often it was started."""
     major, minor, micro = version
     greeting = {"QMP": {"version": {"qemu": {"major": major, "minor": minor, "micro": micro}, "package": package}}}
-    replies = [greeting, {"return": {}}, *({"return": value, "id": key} for key, value in answers.items())]
+    refused = {"error": {"class": "CommandNotFound"}}
+    replies = [greeting, {"return": {}}]
+    replies += [({"return": answers[key]} if key in answers else refused) | {"id": key} for key in MODERN]
     lines = "\n".join(json.dumps(reply) for reply in replies)
-    return script(path, f"cat > /dev/null\necho once >> '{path.parent}/asked'\ncat <<'END'\n{lines}\nEND\n")
+    return script(path, f"echo once >> '{path.parent}/asked'\ncat <<'END'\n{lines}\nEND\nexec sleep 1000\n")
 
 
 def asked(folder: Path) -> int:
@@ -181,7 +184,7 @@ def test_not_a_program_for_this_host(tmp_path: Path) -> None:
 
 def test_it_crashes(tmp_path: Path) -> None:
     path = script(tmp_path / "qemu", "echo 'illegal hardware' >&2\nkill -SEGV $$\n")
-    with pytest.raises(HostError, match="was ended by signal SIGSEGV without telling its version") as caught:
+    with pytest.raises(HostError, match="was ended by signal SIGSEGV without telling what it is") as caught:
         find_qemu(path)
     assert caught.value.evidence == {"its last words": "illegal hardware"}
 
@@ -197,8 +200,27 @@ def test_it_is_something_else(tmp_path: Path) -> None:
     "greeting", ['{"QMP": {}}', '{"QMP": {"version": {"qemu": {"major": "x", "minor": 0, "micro": 0}}}}', "[1]"]
 )
 def test_it_talks_nonsense(tmp_path: Path, greeting: str) -> None:
-    with pytest.raises(HostError, match="without telling its version"):
-        find_qemu(script(tmp_path / "qemu", f"cat > /dev/null; echo '{greeting}'\n"))
+    with pytest.raises(HostError, match="without telling what it is"):
+        find_qemu(script(tmp_path / "qemu", f"echo '{greeting}'\n"))
+
+
+def test_it_closes_its_output_and_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "ENDING_S", 0.05)
+    with pytest.raises(HostError, match="runs on without telling what it is"):
+        find_qemu(script(tmp_path / "qemu", "exec sleep 1000 >&-\n"))
+
+
+def test_it_dies_in_the_middle_of_its_answers(tmp_path: Path) -> None:
+    greeting = '{"QMP": {"version": {"qemu": {"major": 10, "minor": 0, "micro": 0}}}}'
+    path = script(tmp_path / "qemu", f"echo '{greeting}'\nprintf '{{\"return\": [{{\"na'\nkill -KILL $$\n")
+    with pytest.raises(HostError, match="was ended by signal SIGKILL"):
+        find_qemu(path)
+
+
+def test_an_answer_that_is_longer_than_a_pipe_arrives_whole(tmp_path: Path) -> None:
+    schema = [{"name": str(number), "meta-type": "command"} for number in range(10_000)] + list(PLAIN["schema"])
+    schema.append({"name": "late", "meta-type": "enum", "values": ["xbzrle", "postcopy-ram", "multifd"]})
+    assert "multifd" in find_qemu(fake_qemu(tmp_path / "qemu", answers=MODERN | {"schema": schema})).features
 
 
 def test_it_is_too_old(tmp_path: Path) -> None:
@@ -216,7 +238,7 @@ def test_it_hangs_and_nothing_of_it_is_left(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_child_of_a_wrapper_that_keeps_the_pipe_open_does_not_hang_us(tmp_path: Path) -> None:
     path = script(tmp_path / "qemu", f"sleep 1000 &\necho $! > '{tmp_path}/child'\nexit 0\n")
-    with pytest.raises(HostError, match="did not answer"):
+    with pytest.raises(HostError, match=r"did not answer within 0\.5 s"):
         probe.ask(path, limit_s=0.5)
     assert has_ended(int((tmp_path / "child").read_text()))
 
