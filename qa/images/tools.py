@@ -1,0 +1,128 @@
+"""Running the programs that read and write images, under limits: image files come from strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qa.errors import HostError, ImageError, NoSpace, ToolMissing
+from qa.host.packages import install_hint
+
+CPU_LIMIT_S = 30
+"""Processor seconds: a sound image of 100 GB is checked in under 2."""
+MEMORY_LIMIT = 2 << 30
+"""Address space in bytes. qemu-img maps its libraries and threads (0.5 GB) and at most some hundred MB of an image's tables."""
+TIME_LIMIT_S = 60.0
+"""Wall-clock seconds: twice the processor's, for slow disks."""
+
+_FULL = ("No space left on device", "Disk quota exceeded")
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """How a program ended, and what it printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def find_tool(name: str) -> Path:
+    """The program ``name``.
+
+    Raises:
+        ToolMissing: it is not in PATH, nor where administrators' programs are.
+    """
+    path = shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
+    if path is None:
+        raise ToolMissing(f"the program {name} is not installed", hint=install_hint(name))
+    return Path(path)
+
+
+async def run_tool(
+    argv: Sequence[str | Path],
+    *,
+    time_limit_s: float = TIME_LIMIT_S,
+    cpu_limit_s: int = CPU_LIMIT_S,
+    file_limit: int | None = None,
+) -> ToolResult:
+    """Run ``argv`` to its end in a process group of its own, within limits; the group dies with this call.
+
+    Args:
+        file_limit: bytes that a file it writes may have; None for no limit.
+
+    Raises:
+        HostError: it was not done within ``time_limit_s`` seconds.
+        NoSpace: a file system was full.
+        ToolMissing: there is no such program.
+    """
+    program = find_tool(str(argv[0]))
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *argv[1:],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    _limit(process.pid, cpu_limit_s, file_limit)
+    try:
+        async with asyncio.timeout(time_limit_s):
+            stdout, stderr = await process.communicate()
+    except TimeoutError:
+        raise HostError(
+            f"{program.name} did not end within {time_limit_s:g} s", hint="the disk is very slow, or the file is a trap"
+        ) from None
+    finally:
+        await end_group(process)
+    result = ToolResult(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+    if result.exit_code and any(text in result.stderr for text in _FULL):
+        raise NoSpace(f"no space left: {last_line(result.stderr)}", hint="anima-qa image prune and anima-qa gc free space")
+    return result
+
+
+async def require(argv: Sequence[str | Path], what: str, **limits: float) -> ToolResult:
+    """Like `run_tool`, for programs that must succeed. ``what`` begins the message of the error: ``cannot create ...``."""
+    result = await run_tool(argv, **limits)  # type: ignore[arg-type]
+    if result.exit_code:
+        raise ImageError(f"{what}: {last_line(result.stderr)}", evidence={"what it said": result.stderr})
+    return result
+
+
+async def end_group(process: asyncio.subprocess.Process, patience_s: float = 5.0) -> None:
+    """End a process group: politely, then surely. Nothing happens where its leader has ended and was waited for."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(patience_s):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def last_line(text: str) -> str:
+    """The last line that says something."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it said nothing"
+
+
+def _limit(pid: int, cpu_s: int, file_limit: int | None) -> None:
+    # Set from here and not in the child before it starts: code between fork and exec can deadlock in a process with threads.
+    limits = {resource.RLIMIT_CPU: cpu_s, resource.RLIMIT_AS: MEMORY_LIMIT}
+    if file_limit is not None:
+        limits[resource.RLIMIT_FSIZE] = file_limit
+    with contextlib.suppress(ProcessLookupError):
+        for kind, value in limits.items():
+            resource.prlimit(pid, kind, (value, value))
