@@ -97,7 +97,7 @@ make_disk() {  # $1: the kernel. A FAT file system that fills the disk, as on a 
   (cd root && find . | sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible) | gzip -9n > initrd.gz
   grub-mkimage -O x86_64-efi -c "$here/grub.cfg" -p / -o BOOTX64.EFI part_gpt fat normal linux echo efi_gop all_video
   truncate -s $(( ($(stat -Lc %s "$1") + $(stat -c %s initrd.gz)) / 1024 + 3072 ))K esp.img
-  mkfs.vfat --invariant -n ANIMA-QA esp.img > /dev/null
+  mkfs.fat --invariant -n ANIMA-QA esp.img > /dev/null
   cp -L "$1" vmlinuz
   touch -d "@$SOURCE_DATE_EPOCH" vmlinuz initrd.gz BOOTX64.EFI
   mmd -i esp.img ::/EFI ::/EFI/BOOT
