@@ -1,0 +1,97 @@
+"""From what the user wrote to an image that can be booted."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from qa.errors import ImageNotFound
+from qa.events import Bus
+from qa.images.catalog import catalogue
+from qa.images.image import Image
+from qa.images.probe import probe, stat_identity
+from qa.images.pull import pull, pull_url
+from qa.images.recipes import build, prebuilt, recipes
+from qa.images.store import Store
+from qa.paths import Paths
+
+DEFAULT_MEMORY = 1 << 30
+"""Bytes for an image that nothing is known of: what common cloud images boot with."""
+
+_SUFFIXES = {".qcow2", ".img", ".raw", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso", ".bin"}
+
+
+async def resolve(reference: str, *, paths: Paths, bus: Bus, base_folder: Path, allow_backing: bool = False) -> Image:
+    """The image that ``reference`` means, built or pulled if need be.
+
+    In this order: a recipe (``builtin``, ``debian``), a URL with a digest (``https://...#sha256=...``), a name in the cache
+    (pulled or imported), a name of the catalogue, a path.
+
+    Args:
+        base_folder: where relative paths begin.
+        allow_backing: accept files that read other files of this host.
+
+    Raises:
+        ImageNotFound: it means nothing; the hint has the nearest name.
+        ImageRefused, ImageError, NoSpace, HostError: see `probe`, `build` and `pull` of this package.
+    """
+    if reference in recipes():
+        return await _recipe(reference, paths, bus)
+    if "://" in reference:
+        return (await pull_url(reference, paths=paths, bus=bus)).image(reference)
+    if not _is_path(reference):
+        if entry := Store.of(paths).find(reference):
+            return entry.image(reference)
+        if reference in catalogue():
+            return (await pull(reference, paths=paths, bus=bus)).image(reference)
+    path = base_folder / Path(reference).expanduser()
+    if not _is_path(reference) and not path.exists():
+        raise _unknown(reference, paths)
+    return await _file(reference, path, allow_backing)
+
+
+async def _recipe(name: str, paths: Paths, bus: Bus) -> Image:
+    recipe = recipes()[name]
+    if (file := prebuilt(name)) is None:
+        return (await build(name, paths=paths, bus=bus)).image(name)
+    found = await probe(file)
+    about = recipe.description
+    return Image(
+        reference=name,
+        path=file,
+        format=found.format,
+        virtual_size=found.virtual_size,
+        identity=stat_identity(file),
+        cloud_init=about.cloud_init,
+        shell=about.shell,
+        memory=about.memory_mib << 20,
+    )
+
+
+async def _file(reference: str, path: Path, allow_backing: bool) -> Image:
+    path = path.absolute()
+    found = await probe(path, allow_backing=allow_backing)
+    return Image(
+        reference=reference,
+        path=path,
+        format=found.format,
+        virtual_size=found.virtual_size,
+        identity=stat_identity(path),
+        memory=DEFAULT_MEMORY,
+    )
+
+
+def _is_path(reference: str) -> bool:
+    return "/" in reference or reference.startswith(("~", ".")) or Path(reference).suffix.lower() in _SUFFIXES
+
+
+def _unknown(reference: str, paths: Paths) -> ImageNotFound:
+    cached = [folder.name for folder in Store.of(paths).folders()]
+    names = [*recipes(), *catalogue(), *cached]
+    near = get_close_matches(reference, names, n=1)
+    hint = (
+        f"did you mean {near[0]!r}?"
+        if near
+        else "anima-qa image list shows the names; a path needs a slash or a suffix such as .qcow2"
+    )
+    return ImageNotFound(f"there is no image {reference!r}", hint=hint)
