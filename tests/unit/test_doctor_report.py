@@ -114,12 +114,12 @@ def test_no_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kvm_is_fine() -> None:
-    assert check_accelerator(Choice("kvm", "KVM: it runs"), OPENS).status == "ok"
+    assert check_accelerator(Choice("kvm", "KVM: it runs"), OPENS) == Check("accelerator", "ok", "KVM: it runs", needed=True)
 
 
 def test_software_emulation_is_a_warning_that_does_not_stop_anybody() -> None:
     check = check_accelerator(Choice("tcg", "TCG, because KVM does not work here"), OPENS)
-    assert (check.status, check.detail) == ("warning", "TCG, because KVM does not work here")
+    assert (check.status, check.detail, check.needed) == ("warning", "TCG, because KVM does not work here", True)
     assert "doctor --boot" in str(check.hint)
 
 

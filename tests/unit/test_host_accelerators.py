@@ -175,6 +175,22 @@ def test_old_verdicts_make_room(home: Paths) -> None:
     assert len(json.loads(home.verdicts.read_text())["kvm"]) == KEPT
 
 
+def test_a_verdict_that_was_renewed_counts_as_new(home: Paths) -> None:
+    for minor in range(KEPT):
+        remember(home, replace(QEMU, version=(10, minor, 0)), WORKS)
+    for minor in (0, KEPT):
+        remember(home, replace(QEMU, version=(10, minor, 0)), WORKS)
+    assert remembered(home, replace(QEMU, version=(10, 0, 0))) == WORKS
+    assert remembered(home, replace(QEMU, version=(10, 1, 0))) is None
+
+
+def test_a_verdict_that_cannot_be_kept_leaves_nothing_behind(home: Paths) -> None:
+    (home.verdicts / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="Is a directory"):
+        remember(home, QEMU, WORKS)
+    assert list(home.state.iterdir()) == [home.verdicts]
+
+
 def test_the_processors_name(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Fast 9000\n")
