@@ -8,7 +8,7 @@ error ends it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class QaError(Exception):
@@ -112,7 +112,13 @@ class CheckFailed(QaError):
 
 
 class CommandFailed(CheckFailed):
-    """A command in the guest did not end as expected; the evidence has its output."""
+    """A command in the guest did not end as expected. ``result`` is what it gave; the evidence has its output."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, evidence: Mapping[str, str] | None = None, result: Any = None
+    ) -> None:
+        super().__init__(message, hint=hint, evidence=evidence)
+        self.result = result
 
 
 class DeadlineExceeded(QaError):

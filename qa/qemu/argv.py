@@ -17,14 +17,14 @@ TB_SIZE = 512
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 
-def console_channel(number: int) -> str:
-    """Name of the channel behind ``/dev/hvcNUMBER``."""
-    return f"hvc{number}"
+def port_channel(number: int) -> str:
+    """Name of the channel behind a virtio serial port: 0 is the guest's hvc0, the others are its ``/dev/vport*pNUMBER``."""
+    return f"port{number}"
 
 
 def channel_names(spec: MachineSpec) -> list[str]:
     """The channels that the machine has to the outside; each becomes an inherited descriptor."""
-    return [MONITOR, SERIAL, *(console_channel(number) for number in range(spec.consoles))]
+    return [MONITOR, SERIAL, *(port_channel(number) for number in range(spec.ports))]
 
 
 def build_argv(binary: Path, spec: MachineSpec, descriptors: Mapping[str, int]) -> list[str]:
@@ -96,8 +96,9 @@ def _channels(spec: MachineSpec, descriptors: Mapping[str, int]) -> list[str]:
     for name in channel_names(spec):
         argv += ["-chardev", f"socket,id={name},fd={descriptors[name]}"]
     argv += ["-mon", f"chardev={MONITOR},mode=control", "-serial", f"chardev:{SERIAL}"]
-    if spec.consoles:
-        argv += ["-device", "virtio-serial-pci,id=consoles"]
-    for number in range(spec.consoles):
-        argv += ["-device", f"virtconsole,bus=consoles.0,nr={number},chardev={console_channel(number)}"]
+    if spec.ports:
+        argv += ["-device", "virtio-serial-pci,id=ports"]
+    for number in range(spec.ports):
+        kind = "virtconsole" if number == 0 else "virtserialport"
+        argv += ["-device", f"{kind},bus=ports.0,nr={number},chardev={port_channel(number)}"]
     return argv

@@ -1,0 +1,122 @@
+"""Files and folders to and from a guest, as tar streams over any channel: modes and times come along."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from qa.deadline import Deadline
+from qa.errors import CheckFailed, DeadlineExceeded, NoSpace, QaError, UsageError
+from qa.guest.channel import Channel, CommandResult
+
+
+async def copy_to(channel: Channel, source: Path, target: str, deadline: Deadline) -> None:
+    """Copy ``source`` of this host to ``target`` in the guest.
+
+    A target that ends with ``/``, or an existing folder when the source is a file, is the folder that it is put into;
+    otherwise it is the copy's own path. A folder's content joins what an existing target folder has.
+
+    Raises:
+        UsageError: there is no such file on this host.
+        CheckFailed: the guest refused it; with its words.
+    """
+    if not source.exists():
+        raise UsageError(f"{source} does not exist on this host")
+    if source.is_dir():
+        into, member = (target + source.name if target.endswith("/") else target), "."
+    elif target.endswith("/") or (await channel.run(f"[ -d {shlex.quote(target)} ]", limit=deadline.remaining)).exit_code == 0:
+        into, member = target, source.name
+    else:
+        path = PurePosixPath(target)
+        into, member = str(path.parent), path.name
+    with tempfile.TemporaryFile(prefix="anima-qa-copy-") as spool:
+        pack = cast("BinaryIO", spool)
+        try:
+            with tarfile.open(fileobj=pack, mode="w", format=tarfile.GNU_FORMAT) as archive:
+                archive.add(source, arcname=member, filter=_owned_by_root)
+        except OSError as error:
+            raise UsageError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
+        pack.seek(0)
+        command = f"mkdir -p -- {shlex.quote(into)} && tar -xpf - -C {shlex.quote(into)}"
+        result = await channel.run(command, limit=deadline.remaining, stdin=pack)
+    _expect_success(result, f"{source} could not be copied to {target} in the guest", deadline)
+
+
+def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    return member
+
+
+async def copy_from(channel: Channel, source: str, target: Path, deadline: Deadline) -> None:
+    """Copy ``source`` of the guest to ``target`` on this host; an existing folder is what it is put into.
+
+    What the guest sends is not trusted: names that lead out of the copy, devices and links to elsewhere are refused.
+
+    Raises:
+        CheckFailed: it does not exist there, or what came is not acceptable.
+        NoSpace: this host's disk is full.
+    """
+    folder, name = PurePosixPath(source).parent, PurePosixPath(source).name
+    if not name:
+        raise UsageError(f"{source!r} names no file or folder")
+    final = target / name if target.is_dir() else target
+    command = f"cd {shlex.quote(str(folder))} && tar -cf - -- {shlex.quote(name)}"
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".anima-qa-copy-", dir=final.parent) as folder_name:
+            with (Path(folder_name) / "tar").open("w+b") as spool:
+                sink = _Sink(spool)
+                result = await channel.run(command, limit=deadline.remaining, sink=sink)
+                if sink.error:
+                    raise sink.error
+                _expect_success(result, f"{source} could not be copied from the guest", deadline)
+                spool.seek(0)
+                with tarfile.open(fileobj=spool, mode="r:") as archive:
+                    archive.extractall(Path(folder_name) / "out", filter="data")
+            _put_in_place(Path(folder_name) / "out" / name, final)
+    except tarfile.TarError as error:
+        raise CheckFailed(f"what the guest sent for {source} is not acceptable: {error}") from error
+    except OSError as error:
+        raise _host_error(error, final) from error
+
+
+class _Sink:
+    """Writes what comes, and keeps the first error for later: the reader of the channel must go on."""
+
+    def __init__(self, spool: BinaryIO) -> None:
+        self._spool = spool
+        self.error: OSError | None = None
+
+    def __call__(self, data: bytes) -> None:
+        if self.error is None:
+            try:
+                self._spool.write(data)
+            except OSError as error:
+                self.error = error
+
+
+def _put_in_place(copy: Path, final: Path) -> None:
+    if final.is_dir() and not final.is_symlink():
+        shutil.rmtree(final)
+    os.replace(copy, final)  # noqa: PTH105 -- Path.replace does the same and reads as if it edited a text
+
+
+def _host_error(error: OSError, target: Path) -> QaError:
+    if error.errno == errno.ENOSPC:
+        return NoSpace(f"no space is left for {target}")
+    return UsageError(f"{target} cannot be written: {error.strerror or error}")
+
+
+def _expect_success(result: CommandResult, message: str, deadline: Deadline) -> None:
+    said = {"the guest said": result.stderr_text.strip() or f"(nothing; exit code {result.exit_code})"}
+    if result.timed_out:
+        raise DeadlineExceeded(f"{message} within {deadline.describe()}", evidence=said)
+    if result.exit_code != 0:
+        raise CheckFailed(message, evidence=said)

@@ -1,0 +1,62 @@
+"""Our end of one virtio serial port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+
+class Port(asyncio.Protocol):
+    """Bytes out, and bytes in to whoever listens at the moment; what nobody listens to is dropped.
+
+    The end of the connection is not reported: it means that QEMU is gone, and the vitals tell that with the reason.
+    """
+
+    def __init__(self) -> None:
+        self.listener: Callable[[bytes], None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+
+    @classmethod
+    async def attach(cls, channel: socket.socket) -> Port:
+        """Start reading."""
+        _, port = await asyncio.get_running_loop().create_connection(cls, sock=channel)
+        return port
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self.listener:
+            self.listener(data)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._room.set()
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``."""
+        if self._transport and not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the guest has taken most of what was written."""
+        await self._room.wait()
+
+    def close(self) -> None:
+        """Stop."""
+        if self._transport:
+            self._transport.close()

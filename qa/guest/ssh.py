@@ -1,0 +1,236 @@
+"""SSH into the guest: a key of the run's own, the host key pinned, one connection kept."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, BinaryIO
+
+import asyncssh
+
+from qa.deadline import Deadline
+from qa.errors import ChannelLost
+from qa.guest.channel import CommandResult, Kept, OutputListener
+from qa.guest.vitals import Vitals
+
+BANNER_LIMIT = 5.0
+"""Seconds for the server's greeting on an open connection. Without it the port is forwarded, but nobody is there."""
+
+RETRY_PAUSE = 0.3
+"""Seconds between tries while the guest boots: nothing tells from outside when its SSH server starts to listen."""
+
+DRAIN = 0.2
+"""Seconds that output may trail the exit status. A background child that keeps stdout open is not waited for."""
+
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True)
+class SshAccess:
+    """What is needed to get in: the user, our key, and the guest's host key where it was handed to the guest."""
+
+    user: str
+    key: asyncssh.SSHKey
+    host_key: asyncssh.SSHKey | None
+
+    @classmethod
+    def generate(cls, user: str = "root", *, with_host_key: bool = True) -> SshAccess:
+        """New keys for one run (ed25519)."""
+        host_key = asyncssh.generate_private_key("ssh-ed25519") if with_host_key else None
+        return cls(user, asyncssh.generate_private_key("ssh-ed25519", comment="anima-qa"), host_key)
+
+    @cached_property
+    def public_key(self) -> str:
+        """Our public key, as a line of authorized_keys."""
+        return self.key.export_public_key().decode().strip()
+
+    def host_key_files(self) -> tuple[str, str]:
+        """The guest's host key: private and public, in OpenSSH's formats; empty where there is none."""
+        if self.host_key is None:
+            return "", ""
+        return self.host_key.export_private_key().decode(), self.host_key.export_public_key().decode()
+
+
+class _Pin(asyncssh.SSHClient):
+    """Accepts the pinned host key; without one, the first key that is seen, and then only that."""
+
+    def __init__(self, seen: list[asyncssh.SSHKey]) -> None:
+        self._seen = seen
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        if not self._seen:
+            self._seen.append(key.convert_to_public())
+        return key.public_data == self._seen[0].public_data
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    """One command: hands output on, and notes its end when the exit status comes, not when all pipes are closed."""
+
+    def __init__(self, on_output: Callable[[int | None, bytes], None]) -> None:
+        self._on_output = on_output
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int | None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.room = asyncio.Event()
+        self.room.set()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._on_output(datatype, data)
+
+    def _exit(self, code: int | None) -> None:
+        if not self.exited.done():
+            self.exited.set_result(code)
+
+    def exit_status_received(self, status: int) -> None:
+        self._exit(status)
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self._exit(128 + _SIGNALS.get(signal, 0))
+
+    def pause_writing(self) -> None:
+        self.room.clear()
+
+    def resume_writing(self) -> None:
+        self.room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.room.set()
+        if exc and not self.exited.done():
+            self.exited.set_exception(exc)
+        self._exit(None)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+_SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "ABRT": 6, "KILL": 9, "SEGV": 11, "PIPE": 13, "ALRM": 14, "TERM": 15}
+
+
+class SshChannel:
+    """Commands over one kept SSH connection, each in a session of its own."""
+
+    name = "ssh"
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, vitals: Vitals) -> None:
+        self._connection = connection
+        self._vitals = vitals
+
+    @classmethod
+    async def connect(cls, access: SshAccess, port: int, vitals: Vitals, tell: Callable[[str], None]) -> SshChannel:
+        """Connect as soon as the guest's server answers; ``tell`` hears how it stands. The caller guards it."""
+        seen = [access.host_key.convert_to_public()] if access.host_key else []
+        while True:
+            try:
+                await _wait_for_banner(port)
+                connection, _ = await asyncssh.create_connection(
+                    lambda: _Pin(seen),
+                    "127.0.0.1",
+                    port,
+                    username=access.user,
+                    client_keys=[access.key],
+                    known_hosts=([], [], []),
+                    config=None,
+                    agent_path=None,
+                    keepalive_interval=0,
+                )
+            except (OSError, EOFError, TimeoutError, asyncssh.Error) as error:
+                tell(_in_words(error, access.user))
+                await asyncio.sleep(RETRY_PAUSE)
+            else:
+                return cls(connection, vitals)
+
+    async def run(
+        self,
+        command: str,
+        *,
+        limit: float,
+        stdin: BinaryIO | None = None,
+        on_output: OutputListener | None = None,
+        sink: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        """See Channel."""
+        running = self._run(command, limit, stdin, on_output, sink)
+        return await self._vitals.guard(running, Deadline.after(limit + 60), f"the end of: {command}", reset_is_fine=False)
+
+    async def _run(
+        self,
+        command: str,
+        limit: float,
+        stdin: BinaryIO | None,
+        on_output: OutputListener | None,
+        sink: Callable[[bytes], None] | None,
+    ) -> CommandResult:
+        stdout, stderr = Kept(), Kept()
+        leader: list[bytes] = []
+
+        def take(datatype: int | None, data: bytes) -> None:
+            if datatype is not None:
+                if not leader:  # the first line on stderr is the process group
+                    first, found, data = data.partition(b"\n")
+                    leader.append(first if found else b"")
+                stderr.add(data)
+            else:
+                (sink or stdout.add)(data)
+            if on_output and data:
+                on_output("stderr" if datatype is not None else "stdout", data)
+
+        started = time.monotonic()
+        try:
+            session = _Session(take)
+            channel, _ = await self._connection.create_session(lambda: session, f"echo $$ >&2\n{command}", encoding=None)
+            feeding = asyncio.ensure_future(_feed(channel, session, stdin))
+            try:
+                await asyncio.wait({session.exited}, timeout=limit)
+                code = session.exited.result() if session.exited.done() else None
+                timed_out = not session.exited.done()
+                if timed_out and leader and leader[0].strip().isdigit():
+                    await self._connection.run(f"kill -KILL -{leader[0].decode().strip()}", check=False)
+                await asyncio.wait({session.closed}, timeout=DRAIN)
+            finally:
+                feeding.cancel()
+                channel.close()
+        except (asyncssh.Error, OSError) as error:
+            self._vitals.check()
+            raise ChannelLost(f"{self._vitals.name}: the SSH connection broke during: {command} ({error})") from error
+        return CommandResult(
+            command=command,
+            exit_code=None if timed_out else code,
+            stdout=stdout.value(),
+            stderr=stderr.value(),
+            duration_s=time.monotonic() - started,
+            truncated=stdout.truncated or stderr.truncated,
+            timed_out=timed_out,
+        )
+
+    async def close(self) -> None:
+        """See Channel."""
+        self._connection.abort()
+
+
+async def _feed(channel: asyncssh.SSHClientChannel[bytes], session: _Session, stdin: BinaryIO | None) -> None:
+    while stdin and (chunk := stdin.read(CHUNK)):
+        channel.write(chunk)
+        await session.room.wait()
+    channel.write_eof()
+
+
+async def _wait_for_banner(port: int) -> None:
+    """A connection to a forwarded port always succeeds; only the server's greeting shows that somebody is there."""
+    reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port, family=socket.AF_INET), BANNER_LIMIT)
+    try:
+        banner = await asyncio.wait_for(reader.readline(), BANNER_LIMIT)
+        if not banner.startswith(b"SSH-"):
+            raise ConnectionError("nobody answers yet")
+    finally:
+        writer.close()
+
+
+def _in_words(error: Any, user: str) -> str:
+    if isinstance(error, asyncssh.PermissionDenied):
+        return f"the guest refuses our key for user {user}"
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return "the guest shows another host key than the one it was given"
+    return "no SSH server answers yet"

@@ -1,0 +1,67 @@
+"""Looking at the machine, and hands on its keyboard and console."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from qa.machine.base import MachineBase
+from qa.screen.frames import Frame
+from qa.screen.keyboard import parse_combination
+
+
+class Looking(MachineBase):
+    """Verbs that look."""
+
+    _shots = 0
+
+    async def screenshot(
+        self,
+        name: Annotated[str | None, Field(description="Name of the picture; a number where it is not given.")] = None,
+    ) -> Path:
+        """Save what the screen shows as a PNG picture in the results folder."""
+        frame = await self.grab()
+        folder = self.setup.results / "shots"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._shots += 1
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name or "screen").strip("-.") or "screen"
+        path = folder / f"{self.name}-{self._shots:02d}-{slug[:60]}.png"
+        frame.save_png(path)
+        return path
+
+    async def grab(self) -> Frame:
+        """The screen now, as pixels. A guest that panicked or shut down can still be looked at."""
+        power = self._power
+        if power is None:
+            power = self._on()  # says why there is none
+        return await power.camera.grab()
+
+    async def read_console(
+        self,
+        lines: Annotated[int, Field(ge=1, le=100_000, description="How many lines at most, counted from the end.")] = 100,
+    ) -> str:
+        """The serial console as a person sees it: the screen and what has scrolled away above it."""
+        return "\n".join(self._terminal.text().splitlines()[-lines:])
+
+
+class Hands(MachineBase):
+    """Verbs that type."""
+
+    async def send_key(
+        self, keys: Annotated[str, Field(min_length=1, description="ctrl-alt-f2, ret, esc, f12, a: keys held together.")]
+    ) -> None:
+        """Press a key, or several together, on the machine's keyboard."""
+        combination = parse_combination(keys)
+        await self._on().keyboard.press(combination)
+
+    async def send_chars(self, text: Annotated[str, Field(description="The text; a line feed is the Enter key.")]) -> None:
+        """Type a text on the machine's keyboard, in the US layout. A character without a key is an error before the first key."""
+        await self._on().keyboard.type(text)
+
+    async def send_console(self, text: Annotated[str, Field(description="The text; a line feed is the Enter key.")]) -> None:
+        """Type a text into the serial console."""
+        self._on()
+        self._console.write(text.replace("\n", "\r").encode())

@@ -1,0 +1,34 @@
+"""The machine with its whole vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from qa.events import Bus
+from qa.machine.looking import Hands, Looking
+from qa.machine.power_verbs import Power
+from qa.machine.setup import MachineSetup
+
+
+class Machine(Power, Looking, Hands):
+    """A virtual machine to be tested. Its public methods are the verbs of scripts."""
+
+    def __init__(self, setup: MachineSetup, bus: Bus) -> None:
+        super().__init__(setup, bus)
+        self._tried = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, setup: MachineSetup, bus: Bus) -> AsyncGenerator[Machine]:
+        """A machine that is off, and that is off again and gone when the block ends, however it ends."""
+        machine = cls(setup, bus)
+        try:
+            yield machine
+        finally:
+            await machine.destroy()
+
+    async def destroy(self) -> None:
+        """Switch off and close the logs."""
+        await self._switch_off("destroyed")
+        self._console.close()

@@ -1,0 +1,143 @@
+"""One power cycle: QEMU, its channels, and everything that hangs on them, from power-on to off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from qa.console import SerialConsole
+from qa.errors import QaError, QemuExited
+from qa.events import Bus, QmpEvent
+from qa.guest.port import Port
+from qa.guest.shell import ShellChannel
+from qa.guest.vitals import Vitals
+from qa.host.qemu import Qemu
+from qa.machine.setup import MachineSetup
+from qa.qemu.argv import MONITOR, SERIAL, build_argv, channel_names, port_channel
+from qa.qemu.forwards import forward_port
+from qa.qemu.monitor import Monitor
+from qa.qemu.process import QemuProcess, start_qemu
+from qa.qemu.spec import Flash, MachineSpec
+from qa.screen.frames import Camera
+from qa.screen.keyboard import Keyboard
+
+SSH_PORT = 22
+
+
+def _spec(setup: MachineSetup, qemu: Qemu) -> MachineSpec:
+    variables = setup.work / f"{setup.name}-vars.fd"
+    if not variables.exists():  # the second boot of a machine finds what the first one stored
+        shutil.copyfile(setup.firmware.vars, variables)
+    return MachineSpec(
+        name=setup.name,
+        accel=setup.accel,
+        memory=setup.memory,
+        cpus=setup.cpus,
+        flash=Flash(setup.firmware.code, setup.firmware.code_format, variables, setup.firmware.vars_format),
+        disks=setup.disks,
+        network=setup.network,
+        smbios_strings=setup.smbios_strings,
+        exit_with_parent="exit-with-parent" in qemu.features,
+    )
+
+
+class PowerCycle:
+    """A machine that is on.
+
+    Attributes:
+        forwards: guest port to host port on 127.0.0.1.
+        paused: we stopped its processors.
+    """
+
+    def __init__(self, setup: MachineSetup, console: SerialConsole, process: QemuProcess, bus: Bus) -> None:
+        self.setup = setup
+        self.process = process
+        self.monitor = Monitor(setup.name, self._on_event)
+        self.vitals = Vitals(setup.name, console)
+        self.camera = Camera(self.monitor)
+        self.keyboard = Keyboard(self.monitor)
+        self.shell: ShellChannel
+        self.forwards: dict[int, int] = {}
+        self.paused = False
+        self._bus = bus
+        self._console = console
+        self._tasks: set[asyncio.Task[Any]] = set()
+        process.exited.add_done_callback(lambda done: self.vitals.on_exit(done.result(), process.log_tail()))
+
+    @classmethod
+    async def start(cls, setup: MachineSetup, console: SerialConsole, bus: Bus) -> PowerCycle:
+        """Start QEMU, connect to it, and let the guest go.
+
+        Raises:
+            QemuExited: QEMU ended at once; with its messages.
+        """
+        spec = _spec(setup, setup.qemu)
+        process = start_qemu(
+            channel_names(spec), lambda descriptors: build_argv(setup.qemu.path, spec, descriptors), setup.qemu_log
+        )
+        try:
+            power = cls(setup, console, process, bus)
+            await power._connect(spec)
+        except QemuExited as error:
+            status = await process.stop()
+            how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
+            error.evidence.setdefault(f"QEMU {how}; its last messages", process.log_tail())
+            console.detach()
+            raise
+        except BaseException:
+            await process.stop()
+            console.detach()
+            raise
+        return power
+
+    async def _connect(self, spec: MachineSpec) -> None:
+        sockets = self.process.sockets
+        await self._console.attach(sockets[SERIAL])
+        ports = [await Port.attach(sockets[port_channel(number)]) for number in range(spec.ports)]
+        self.shell = ShellChannel(ports, self.vitals, self.setup.factor)
+        await self.monitor.connect(sockets[MONITOR])
+        if spec.network != "none":
+            wanted = {*self.setup.forward, *([SSH_PORT] if self.setup.ssh else [])}
+            for port in sorted(wanted):
+                self.forwards[port] = await forward_port(self.monitor, port)
+        await self.monitor.execute("cont")
+
+    def _on_event(self, name: str, data: dict[str, Any]) -> None:
+        self._bus.emit(QmpEvent(machine=self.setup.name, name=name, data=data))
+        self.vitals.on_qmp(name, data)
+        if name == "RESET":
+            self.shell.on_reset()
+        elif name == "STOP":
+            self._spawn(self._why_stopped)
+        elif name == "BLOCK_IO_ERROR" and data.get("action") == "stop":
+            self.vitals.on_io_error(no_space=bool(data.get("nospace")))
+
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            with contextlib.suppress(QaError):  # QEMU went away; its exit is told by itself
+                await work()
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _why_stopped(self) -> None:
+        if (await self.monitor.execute("query-status"))["status"] == "internal-error":
+            self.vitals.on_internal_error()
+
+    async def stop(self, reason: str) -> None:
+        """Switch off, whatever the guest is doing; nothing of this cycle is left afterwards."""
+        self.vitals.on_stop(reason)
+        for task in tuple(self._tasks):
+            task.cancel()
+        self.process.kill()
+        await asyncio.shield(self.process.exited)
+        await self.monitor.disconnect()
+        await self.shell.close()
+        self._console.detach()
+        await self.process.stop()
+        self.vitals.close()
+        self.camera.close()

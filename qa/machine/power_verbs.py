@@ -1,0 +1,157 @@
+"""Switching on and off."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from qa.deadline import Deadline
+from qa.errors import CheckFailed
+from qa.events import MachineEnded, MachineStage
+from qa.guest.entry import find_way_in
+from qa.guest.readiness import READY, Ladder, cloud_init_errors, wait_for_system
+from qa.machine.base import Duration
+from qa.machine.power import PowerCycle
+from qa.machine.setup import BOOT_LIMIT
+from qa.machine.waiting import Waiting
+
+SHUTDOWN_LIMIT = 90.0
+"""Seconds for a clean shutdown: systemd gives a stubborn service 90 s by default."""
+
+
+class Power(Waiting):
+    """Verbs of power."""
+
+    _ladder: Ladder | None = None
+    _started = 0.0
+
+    async def boot(self, timeout: Duration = BOOT_LIMIT) -> None:
+        """Switch the machine on and wait until it is ready. A machine that was shut down boots its own disks again."""
+        if self._power is not None:
+            self._power.vitals.check()
+            return
+        await self.power_on()
+        await self.wait_for_ready(timeout)
+
+    async def power_on(self) -> None:
+        """Switch on without waiting for anything."""
+        self.stages, self.ready_s, self.ended, self._channel = {}, None, "", None
+        self._started = time.monotonic()
+        self._ladder = Ladder(self._console, self._reach)
+        try:
+            self._power = await PowerCycle.start(self.setup, self._console, self.bus)
+        except BaseException:
+            self._ladder.close()
+            self.ended = "QEMU did not start"
+            raise
+        self._reach("power-on")
+
+    async def wait_for_ready(self, timeout: Duration = BOOT_LIMIT) -> None:
+        """Wait until the guest can be worked with: there is a way in, and its init system has finished booting."""
+        power = self._on()
+        if self.ready_s is not None:
+            return
+        await power.vitals.guard(
+            self._become_ready(power, self._deadline(timeout)), self._deadline(timeout), "readiness", seen=self._seen
+        )
+
+    async def _become_ready(self, power: PowerCycle, deadline: Deadline) -> None:
+        self._channel = await find_way_in(
+            self.setup.channel,
+            shell=power.shell,
+            ssh=self.setup.ssh,
+            ssh_port=power.forwards.get(22),
+            login=self.setup.login,
+            console=self._console,
+            vitals=power.vitals,
+            factor=self.setup.factor,
+            tried=self._tried,
+        )
+        self.channel_name = self._channel.name
+        self._reach(f"{self._channel.name} channel")
+        failed = await wait_for_system(self._channel, deadline.remaining)
+        if failed:
+            self.bus.notice(f"{self.name} is up, but these units failed: {', '.join(failed)}", "warning")
+        if self.setup.has_cloud_init_part and (errors := await cloud_init_errors(self._channel, deadline.remaining)):
+            raise CheckFailed(
+                f"{self.name}: cloud-init could not do what the script asks for", evidence={"cloud-init status": errors}
+            )
+        self.ready_s = time.monotonic() - self._started
+        self._reach(READY)
+        power.vitals.booted()
+        if self._ladder:
+            self._ladder.close()
+
+    _tried: dict[str, str]
+
+    def _seen(self) -> str:
+        """What is known about a boot that does not end: the last rung, the ways in that were tried, and the console."""
+        rung = list(self.stages)[-1] if self.stages else "nothing"
+        ways = "".join(f"\n{way}: {how}" for way, how in self._tried.items())
+        return f"last stage reached: {rung}{ways}\nconsole:\n{self.console_tail(12)}"
+
+    def _reach(self, stage: str) -> None:
+        elapsed = time.monotonic() - self._started
+        self.stages[stage] = round(elapsed, 3)
+        self.bus.emit(MachineStage(machine=self.name, stage=stage, elapsed_s=elapsed))
+
+    async def shutdown(self, timeout: Duration = SHUTDOWN_LIMIT) -> None:
+        """Shut the guest down cleanly and wait until it is off. A machine that is off already stays off."""
+        if self._power is None:
+            return
+        power = self._on()
+        await self._ask_guest_to("poweroff", power)
+        await power.vitals.guard(power.vitals.off(), self._deadline(timeout), "shutdown", off_is_fine=True)
+        await self._switch_off("guest shut down")
+
+    async def reboot(self, timeout: Duration = BOOT_LIMIT) -> None:
+        """Restart the guest cleanly and wait until it is ready again."""
+        power = self._on()
+        deadline = self._deadline(timeout)
+        before = power.vitals.resets
+        self._started = time.monotonic()
+        self.stages, self.ready_s = {}, None
+        await self._ask_guest_to("reboot", power)
+        await power.vitals.guard(power.vitals.reset_after(before), deadline, "the reboot")
+        self._channel = None
+        self._ladder = Ladder(self._console, self._reach)
+        self._reach("reset")
+        await power.vitals.guard(self._become_ready(power, deadline), deadline, "readiness after the reboot", seen=self._seen)
+
+    async def _ask_guest_to(self, action: str, power: PowerCycle) -> None:
+        """By its own command where there is a way in (it works without an ACPI daemon), else by button or keys."""
+        if self._channel is not None:
+            command = f"(sleep 0.1; {action}) >/dev/null 2>&1 &"
+            await self._channel.run(command, limit=self._deadline(30).remaining)
+        elif action == "poweroff":
+            await power.monitor.execute("system_powerdown")
+        else:
+            await power.keyboard.press(("ctrl", "alt", "delete"))
+
+    async def crash(self) -> None:
+        """Cut the power: the guest has no chance to write anything. ``boot`` starts it again."""
+        if self._power is not None:
+            await self._switch_off("crashed")
+
+    async def pause(self) -> None:
+        """Stop the machine's processors; its clock stands still."""
+        power = self._on()
+        await power.monitor.execute("stop")
+        power.paused = True
+
+    async def resume(self) -> None:
+        """Let a paused machine go on."""
+        power = self._on()
+        await power.monitor.execute("cont")
+        power.paused = False
+
+    async def _switch_off(self, reason: str) -> None:
+        power, self._power = self._power, None
+        if power is None:
+            return
+        if self._ladder:
+            self._ladder.close()
+        await asyncio.shield(power.stop(reason))
+        self.ended = power.vitals.ended or reason
+        self._channel = None
+        self.bus.emit(MachineEnded(machine=self.name, reason=self.ended))

@@ -1,0 +1,62 @@
+"""Everything that is decided about a machine before its first boot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from qa.host.firmware import Firmware
+from qa.host.qemu import Qemu
+from qa.images.image import Image
+from qa.qemu.spec import Disk
+
+ChannelChoice = Literal["auto", "shell", "ssh", "serial"]
+
+BOOT_LIMIT = 120.0
+"""Seconds from power-on to ready, before the factor for software emulation: slow cloud images on busy KVM hosts take 60."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user and password for the serial console; the user also for SSH."""
+
+    user: str = "root"
+    password: str = ""
+
+
+@dataclass(frozen=True)
+class MachineSetup:
+    """A machine on paper.
+
+    Attributes:
+        accel_reason: why this accelerator, in one sentence.
+        factor: limits on the guest are multiplied by it (1 with KVM).
+        work: the machine's own folder for its overlay and firmware variables; removed with the machine.
+        results: where its logs and pictures go.
+        disks: the first is the one it boots from; the seed comes last.
+        smbios_strings: what the guest's systemd is told at boot.
+        ssh: what the SSH channel needs, or None where there is none.
+    """
+
+    name: str
+    image: Image
+    qemu: Qemu
+    firmware: Firmware
+    accel: Literal["kvm", "tcg"]
+    accel_reason: str
+    factor: float
+    work: Path
+    results: Path
+    memory: int
+    cpus: int
+    disks: tuple[Disk, ...]
+    console_log: Path
+    qemu_log: Path
+    network: Literal["user", "restricted", "none"] = "user"
+    forward: tuple[int, ...] = ()
+    smbios_strings: tuple[str, ...] = ()
+    channel: ChannelChoice = "auto"
+    login: Login | None = None
+    ssh: Any = None
+    has_cloud_init_part: bool = False

@@ -1,0 +1,1 @@
+"""Eyes and hands: frames of the screen, and the keyboard."""

@@ -1,0 +1,83 @@
+"""Frames: what the guest's screen shows, taken over QMP into memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from qa.errors import QemuFailed
+from qa.qemu.monitor import Monitor
+
+_MAX_PIXELS = 64 * 1024 * 1024
+"""No display device of ours is larger; a header that claims more is not believed."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of the screen, in binary PPM as QEMU writes it fastest (5 ms for 1280x800, where PNG takes 29 ms)."""
+
+    width: int
+    height: int
+    ppm: bytes
+
+    def save_png(self, path: Path) -> None:
+        """Write it as PNG; quick compression, because screens are flat."""
+        from PIL import Image  # noqa: PLC0415 -- costs 60 ms, and most runs' first picture comes late
+
+        with Image.open(BytesIO(self.ppm)) as picture:
+            picture.save(path, compress_level=3)
+
+    def describe(self) -> str:
+        """What can be said without looking closely: an all-black screen is named as such."""
+        pixels = self.ppm[-3 * self.width * self.height :]
+        black = pixels.count(0) == len(pixels)
+        return f"{self.width}x{self.height}{', all black' if black else ''}"
+
+
+class Camera:
+    """Takes frames of one machine. QEMU writes into a file in memory that only we and it can see."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._lock = asyncio.Lock()
+        self._memory = os.memfd_create("anima-qa-frame", os.MFD_CLOEXEC)
+        self._writable = -1
+        self._set = -1
+
+    async def grab(self) -> Frame:
+        """The screen now; QEMU answers when the picture is complete.
+
+        Raises:
+            QemuFailed: there is no display, or QEMU wrote no picture.
+            QemuExited: QEMU is gone.
+        """
+        async with self._lock:
+            if self._set < 0:
+                # QEMU wants a descriptor that is open for writing only, as a file of its own would be.
+                self._writable = os.open(f"/proc/self/fd/{self._memory}", os.O_WRONLY | os.O_CLOEXEC)
+                self._set = await self._monitor.add_descriptor(self._writable)
+            os.ftruncate(self._memory, 0)
+            os.lseek(self._writable, 0, os.SEEK_SET)  # QEMU's copy shares the position
+            await self._monitor.execute("screendump", {"filename": f"/dev/fdset/{self._set}", "format": "ppm"})
+            size = os.fstat(self._memory).st_size
+            return _parse(os.pread(self._memory, size, 0))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for descriptor in (self._memory, self._writable):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._memory = self._writable = -1
+
+
+def _parse(ppm: bytes) -> Frame:
+    header = ppm[:64].split(None, 4)
+    if len(header) < 4 or header[0] != b"P6" or not (header[1] + header[2]).isdigit():
+        raise QemuFailed("QEMU wrote no picture of the screen")
+    width, height = int(header[1]), int(header[2])
+    if not 0 < width * height <= _MAX_PIXELS or len(ppm) < 3 * width * height:
+        raise QemuFailed(f"QEMU wrote a broken picture of the screen: {width}x{height}, {len(ppm)} bytes")
+    return Frame(width, height, ppm)
