@@ -128,10 +128,14 @@ async def _settle(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 async def _all_ready(ready: Sequence[asyncio.Event], tasks: Sequence[asyncio.Task[None]]) -> None:
     """Until each machine is ready; the first error of a machine that does not come up is raised."""
-    waiting: asyncio.Future[Any] = asyncio.gather(*(event.wait() for event in ready))
+
+    async def all_events() -> None:
+        for event in ready:
+            await event.wait()
+
+    waiting = asyncio.create_task(all_events())
     try:
-        everything: list[asyncio.Future[Any]] = [waiting, *tasks]
-        done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if task in done:
                 task.result()

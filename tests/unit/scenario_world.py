@@ -160,8 +160,8 @@ def step_mistakes(folder: Path, steps: str) -> list[str]:
 
 async def until(condition: Callable[[], object]) -> None:
     """Let other tasks run until ``condition`` is true."""
-    while not condition():
-        await asyncio.sleep(0)  # noqa: ASYNC110
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0)
 
 
 @dataclass

@@ -1,0 +1,109 @@
+"""``anima-qa run``: run scripts against machines, and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qa.cli.check import print_problems
+from qa.cli.output import print_json
+from qa.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from qa.config import Config
+    from qa.paths import Paths
+    from qa.scenario.batch import Ended
+    from qa.scenario.script import Script
+
+
+@click.command("run")
+@click.argument("scripts", nargs=-1, type=click.Path(path_type=Path), metavar="SCRIPT...")
+@click.option("--image", metavar="IMAGE", help="Boot this image instead of the scripts' own: a name, a path or a URL.")
+@click.option("--start", type=click.Choice(["warm", "cold"]), help="How machines start, instead of what the scripts say.")
+@click.option("--jobs", type=int, metavar="N", help="Run this many scripts at once.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where each run makes its results folder.")
+@click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable. May be given several times.")
+@click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), help="Hardware (kvm), software (tcg), or what works.")
+@click.option("--require-kvm", is_flag=True, default=None, help="Refuse to run where KVM does not work.")
+@click.option("--keep", is_flag=True, help="Leave the machines' disks in place after the run, and say where.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what commands in the guest print, as they do.")
+def command(
+    *,
+    scripts: tuple[Path, ...],
+    image: str | None,
+    start: str | None,
+    variables: tuple[str, ...],
+    keep: bool,
+    as_json: bool,
+    verbose: bool,
+    **flags: Any,
+) -> int:
+    """Run scripts against machines and report.
+
+    All scripts are checked first, and none runs when any has a mistake. The exit status is 0 when all passed, 1 when a step
+    failed, 2 for mistakes, 3 when this host cannot run them, 4 when a guest or QEMU died, 5 when a deadline passed outside a
+    step, 130 when it was interrupted; of several scripts the most serious.
+    """
+    import asyncio
+
+    from qa.config import load_config
+    from qa.operations import CATALOGUE
+    from qa.paths import Paths
+    from qa.scenario.reader import Given, parse_variables, read_scripts
+
+    if not scripts:
+        raise UsageError("no script was given", hint="anima-qa run SCRIPT...")
+    paths = Paths.from_environment()
+    config = load_config(paths, **flags)
+    given = Given(parse_variables(variables), _from_here(image), start)
+    good, problems, errors = read_scripts(scripts, CATALOGUE, given)
+    if problems or errors:
+        print_problems(problems, errors, err=True)
+        return UsageError.exit_code
+    return asyncio.run(_run(good, config, paths, keep=keep, as_json=as_json, verbose=verbose))
+
+
+async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: bool, as_json: bool, verbose: bool) -> int:
+    from rich.console import Console
+
+    from qa.events import Bus
+    from qa.operations.boot import opener
+    from qa.report.terminal import TerminalReport
+    from qa.scenario.batch import run_scripts
+    from qa.scenario.stop import Stop, stop_on_signals
+    from qa.scenario.verdict import most_serious
+
+    console = Console(stderr=True)
+    bus, stop = Bus(), Stop()
+    summary = console if as_json else Console()
+    jobs = min(config.jobs, len(scripts))
+    async with TerminalReport(bus, console, jobs=jobs, verbose=verbose, summary=summary) as terminal:
+        with stop_on_signals(stop, bus.notice):
+            ended = await run_scripts(
+                scripts,
+                open_for=opener(paths, config, keep=keep),
+                out=config.out,
+                stop=stop,
+                jobs=jobs,
+                tcg_factor=config.tcg_factor,
+                follow=terminal.follow,
+            )
+    if as_json:
+        print_json({"runs": [_as_record(one) for one in ended]})
+    interrupted = [Interrupted.exit_code] if stop.requested else []
+    return most_serious([*(one.result.exit_status for one in ended), *interrupted])
+
+
+def _as_record(ended: Ended) -> dict[str, Any]:
+    return {"folder": str(ended.folder.path), **ended.result.model_dump(mode="json", by_alias=True)}
+
+
+def _from_here(image: str | None) -> str | None:
+    """A path on the command line is meant from the current folder, one in a script from the script's."""
+    if image is None or "://" in image:
+        return image
+    path = Path(image).expanduser()
+    return str(path.absolute()) if "/" in image or (path.suffix and path.is_file()) else image

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from scenario_world import CATALOGUE, CommandResult, World, until, write
+
+from qa.cli import run
+from qa.errors import BootFailed, HostError, UsageError
+from qa.report.folder import ResultsFolder
+from qa.scenario.batch import run_scripts, unique_names
+from qa.scenario.reader import read_script
+from qa.scenario.stop import Stop
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def worlds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, World]:
+    """Scripts by name, to what their machines did; a world may be put in before the run."""
+    worlds: dict[str, World] = {}
+
+    def opener(paths: Any, config: Any, *, keep: bool) -> Any:
+        def open_for(script: Any, folder: ResultsFolder, bus: Any) -> Any:
+            world = worlds.setdefault(script.name, World(folder))
+            world.folder, world.bus = folder, bus
+            world.settings = (config, keep)  # type: ignore[attr-defined]
+            return world.open_machine
+
+        return open_for
+
+    fake = ModuleType("qa.operations.boot")
+    fake.opener = opener  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "qa.operations.boot", fake)
+    monkeypatch.setattr("qa.operations.CATALOGUE", CATALOGUE)
+    monkeypatch.setenv("ANIMA_QA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return worlds
+
+
+@pytest.fixture
+def command(worlds: dict[str, World]) -> Command:
+    def call(*arguments: object) -> Result:
+        result = CliRunner().invoke(run.command, [str(one) for one in arguments], standalone_mode=False)
+        if result.exception:
+            raise result.exception
+        return result
+
+    return call
+
+
+def test_a_script_that_passes_ends_with_0_and_says_where_its_results_are(command: Command, tmp_path: Path) -> None:
+    result = command(write(tmp_path, "name: Hello\nimage: a\nsteps: [reboot]"))
+    assert result.return_value == 0
+    assert result.stdout.startswith("PASSED Hello: 1 step")
+    assert (tmp_path / "results/latest/report.html").is_file()
+    assert (tmp_path / "results/latest/junit.xml").is_file()
+    events = [json.loads(line)["event"] for line in (tmp_path / "results/latest/events.jsonl").read_text().splitlines()]
+    assert events == ["RunStarted", "StepStarted", "StepFinished", "RunFinished"]
+
+
+def test_no_script_runs_when_any_has_a_mistake(command: Command, worlds: dict[str, World], tmp_path: Path) -> None:
+    good = write(tmp_path, "image: a\nsteps: [reboot]", "good.yaml")
+    bad = write(tmp_path, "image: a\nsteps: [reboo]", "bad.yaml")
+    result = command(good, bad)
+    assert (result.return_value, worlds, result.stdout) == (2, {}, "")
+    assert f"{bad}:2:9: unknown verb 'reboo'" in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_several_scripts_end_with_the_most_serious_status(command: Command, worlds: dict[str, World], tmp_path: Path) -> None:
+    names = ("fine", "failing", "dead")
+    paths = [write(tmp_path, f"image: a\nsteps: [succeed: {name}]", f"{name}.yaml") for name in names]
+    some = ResultsFolder.create(tmp_path / "unused", "x")
+    worlds["failing"] = World(some, answers={"failing": CommandResult("failing", 1)})
+    worlds["dead"] = World(some, boot_errors={"machine": BootFailed("grub>")})
+    result = command(*paths, "--jobs", "2", "--json", "--out", tmp_path / "out")
+    runs = json.loads(result.stdout)["runs"]
+    assert [(one["name"], one["exit_status"]) for one in runs] == [("fine", 0), ("failing", 1), ("dead", 4)]
+    assert all(Path(one["folder"]).parent == tmp_path / "out" for one in runs)
+    assert result.return_value == 4
+
+
+def test_the_command_line_replaces_what_scripts_and_settings_say(
+    command: Command, worlds: dict[str, World], tmp_path: Path
+) -> None:
+    path = write(tmp_path, "image: a\nvars: {v: in}\nsteps: [{succeed: 'echo ${v}'}]")
+    command(path, "--image", "./disk.img", "--var", "v=out", "--accel", "tcg", "--require-kvm", "--keep")
+    world = worlds["script"]
+    assert world.plans["machine"][0] == str(tmp_path / "disk.img")
+    assert world.machines["machine"].commands == ["echo out"]
+    config, keep = world.settings  # type: ignore[attr-defined]
+    assert (config.accel, config.require_kvm, keep) == ("tcg", True, True)
+
+
+@pytest.mark.parametrize("image", ["debian-13", "https://host/a.qcow2#sha256=0"])
+def test_an_image_that_is_no_path_is_passed_on(command: Command, worlds: dict[str, World], tmp_path: Path, image: str) -> None:
+    command(write(tmp_path, "steps: [reboot]"), "--image", image)
+    assert worlds["script"].plans["machine"][0] == image
+
+
+def test_a_script_is_needed(command: Command) -> None:
+    with pytest.raises(UsageError, match="no script"):
+        command()
+
+
+def test_a_place_for_results_that_is_a_file_is_told(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UsageError, match="is not a folder"):
+        command(write(tmp_path, "image: a\nsteps: [reboot]"), "--out", tmp_path / "out")
+
+
+def test_runs_of_the_same_name_are_told_apart() -> None:
+    assert unique_names(["a", "b", "a", "a (2)", "a"]) == ["a", "b", "a (2)", "a (2) (2)", "a (3)"]
+
+
+async def test_scripts_that_had_not_begun_when_it_was_to_stop_are_left_out(tmp_path: Path) -> None:
+    paths = [write(tmp_path, "image: a\nsteps: [wait_for_file: /x]", f"{n}.yaml") for n in range(3)]
+    scripts = [read_script(path, CATALOGUE) for path in paths]
+    worlds: list[World] = []
+    stop = Stop()
+
+    def open_for(script: Any, folder: ResultsFolder, bus: Any) -> Any:
+        worlds.append(World(folder))
+        return worlds[-1].open_machine
+
+    task = asyncio.create_task(run_scripts(scripts, open_for=open_for, out=tmp_path / "out", stop=stop, jobs=2))
+    await until(lambda: len(worlds) == 2 and all(one.machines for one in worlds))
+    stop.request("enough")
+    assert [one.result.outcome for one in await task] == ["interrupted", "interrupted"]
+    assert [one.closed for one in worlds] == [["machine"], ["machine"]]
+
+
+async def test_one_run_that_cannot_write_does_not_leave_machines_of_the_others(tmp_path: Path) -> None:
+    scripts = [read_script(write(tmp_path, "image: a\nsteps: [reboot]", f"{n}.yaml"), CATALOGUE) for n in range(2)]
+    world = World(ResultsFolder.create(tmp_path / "unused", "x"))
+
+    def open_for(script: Any, folder: ResultsFolder, bus: Any) -> Any:
+        if script is scripts[0]:
+            raise HostError("no")
+        world.folder = folder
+        return world.open_machine
+
+    with pytest.raises(HostError):
+        await run_scripts(scripts, open_for=open_for, out=tmp_path / "out", stop=Stop(), jobs=2)
+    assert world.closed == ["machine"]
