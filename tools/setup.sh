@@ -43,7 +43,7 @@ ready && exit 0  # another setup was quicker
 suits='import sys, ctypes, ensurepip, lzma, ssl, venv, zlib; sys.exit(sys.version_info < (3, 11))'
 find_python() {
     local candidate
-    for candidate in python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11; do
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
         if "$candidate" -c "$suits" >/dev/null 2>&1; then echo "$candidate"; return; fi
     done
     echo "setup: found no complete Python 3.11 or newer (with ssl, venv, ensurepip, ctypes, lzma)" >&2

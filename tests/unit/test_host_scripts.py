@@ -1,0 +1,218 @@
+"""The shell scripts at the top of the checkout, with a Python and a package manager that are played."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+
+PYTHON = """\
+#!/bin/bash
+# Notes how it was called; fails where its arguments match $FAIL.
+echo "${PYTHONPATH-}$(basename "$0") $*" >> "$LOG"
+if [ -n "${FAIL-}" ] && [[ "$*" == *$FAIL* ]]; then exit 7; fi
+if [ "$1 $2" = "-m venv" ]; then
+    mkdir -p "$3/bin"
+    cp "$PLAYED/python3" "$3/bin/python"
+    cp "$PLAYED/python3" "$3/bin/anima-qa"
+fi
+"""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with the scripts as they are, at a path with a space; its host packages are all there."""
+    folder = tmp_path / "a checkout"
+    for name in ("try.sh", "test.sh", ".ci/run", "tools/setup.sh", "pyproject.toml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TOP / name, folder / name)
+    play(folder / "tools/host-packages.sh", '#!/bin/bash\necho "host-packages $*" >> "$LOG"\n')
+    play(tmp_path / "played/python3", PYTHON)
+    return folder
+
+
+@pytest.fixture
+def run(checkout: Path, tmp_path: Path) -> Run:
+    """Runs a script of the checkout from elsewhere, as a user would."""
+
+    def run(name: str, *arguments: str, fail: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        played = tmp_path / "played"
+        settings = {"PATH": f"{played}:/usr/bin:/bin", "LOG": str(tmp_path / "log"), "PLAYED": str(played), "FAIL": fail}
+        return subprocess.run(
+            [checkout / name, *arguments], cwd="/", env=settings | environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def play(path: Path, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(body)
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Callable[[], list[str]]:
+    """What the played programs were called with since it was last asked."""
+
+    def said() -> list[str]:
+        log = tmp_path / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+
+    return said
+
+
+Said = Callable[[], list[str]]
+
+
+def test_setup_makes_an_environment_and_installs_into_it(run: Run, said: Said, checkout: Path) -> None:
+    result = run("tools/setup.sh")
+    assert result.returncode == 0
+    assert result.stdout == ""
+    assert [line for line in said() if "install" in line or "venv" in line.split()] == [
+        f"python3 -m venv {checkout}/.venv",
+        f"python -m pip install --progress-bar off --editable {checkout}",
+    ]
+
+
+def test_setup_is_silent_and_installs_nothing_when_nothing_has_changed(run: Run, said: Said) -> None:
+    run("tools/setup.sh")
+    said()
+    result = run("tools/setup.sh")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert said() == ["host-packages run", "python -I -c import qa"]
+
+
+def test_setup_for_tests_adds_the_linters_and_then_suits_running_too(run: Run, said: Said, checkout: Path) -> None:
+    run("tools/setup.sh")
+    said()
+    run("tools/setup.sh", "test")
+    assert f"python -m pip install --progress-bar off --editable {checkout}[dev]" in said()
+    run("tools/setup.sh", "run")
+    assert said() == ["host-packages run", "python -I -c import qa"]
+
+
+def test_setup_installs_again_when_the_dependencies_change(run: Run, said: Said, checkout: Path) -> None:
+    run("tools/setup.sh")
+    said()
+    (checkout / "pyproject.toml").write_text("[project]\n")
+    run("tools/setup.sh")
+    assert any("pip install" in line for line in said())
+
+
+def test_setup_makes_the_environment_anew_when_its_python_is_gone(run: Run, said: Said, checkout: Path) -> None:
+    run("tools/setup.sh")
+    said()
+    (checkout / ".venv/bin/python").unlink()
+    assert run("tools/setup.sh").returncode == 0
+    assert f"python3 -m venv {checkout}/.venv" in said()
+
+
+def test_setup_makes_the_environment_anew_when_the_checkout_was_moved(run: Run, said: Said, checkout: Path) -> None:
+    run("tools/setup.sh")
+    said()
+    stamp = checkout / ".venv/anima-qa.stamp"
+    stamp.write_text(stamp.read_text().replace(str(checkout), "/elsewhere"))
+    run("tools/setup.sh")
+    assert f"python3 -m venv {checkout}/.venv" in said()
+
+
+def test_setup_shows_what_pip_said_when_it_fails_and_tries_again_next_time(run: Run, said: Said, checkout: Path) -> None:
+    play(checkout.parent / "played/python3", PYTHON.replace("exit 7", "echo 'no such package'; exit 7"))
+    result = run("tools/setup.sh", fail="pip install")
+    assert result.returncode == 1
+    assert "setup: this failed: " in result.stderr
+    assert "no such package" in result.stderr
+    assert not (checkout / ".venv/anima-qa.stamp").exists()
+    said()
+    assert run("tools/setup.sh").returncode == 0
+    assert any("pip install" in line for line in said())
+
+
+def test_setup_passes_over_a_python_that_is_not_complete(run: Run, said: Said, checkout: Path, tmp_path: Path) -> None:
+    play(tmp_path / "played/python3.14", PYTHON)
+    play(tmp_path / "broken/python3", "#!/bin/bash\nexit 127\n")
+    result = run("tools/setup.sh", PATH=f"{tmp_path}/broken:{tmp_path}/played:/usr/bin:/bin")
+    assert result.returncode == 0
+    assert f"python3.14 -m venv {checkout}/.venv" in said()
+
+
+def test_setup_ignores_the_callers_python_settings(run: Run, said: Said) -> None:
+    run("tools/setup.sh", PYTHONPATH="/evil", PIP_USER="1")
+    assert not any(line.startswith("/evil") for line in said())
+
+
+def test_setup_stops_when_host_packages_are_missing(run: Run, said: Said, checkout: Path) -> None:
+    play(checkout / "tools/host-packages.sh", "#!/bin/bash\necho 'missing: ovmf' >&2\nexit 3\n")
+    result = run("tools/setup.sh")
+    assert (result.returncode, result.stderr) == (3, "missing: ovmf\n")
+    assert said() == []
+
+
+def test_setup_for_an_unknown_purpose(run: Run) -> None:
+    result = run("tools/setup.sh", "nonsense")
+    assert (result.returncode, "run or test" in result.stderr) == (2, True)
+
+
+STAGES = ["ruff format --check .", "ruff check .", "mypy", "pytest"]
+
+
+def stages(lines: list[str]) -> list[str]:
+    calls = [line.removeprefix("python -m ") for line in lines if line.startswith("python -m ")]
+    return [call for call in calls if not call.startswith("pip ")]
+
+
+def test_everything_is_checked_in_order_and_pytest_has_the_last_word(run: Run, said: Said) -> None:
+    result = run("test.sh", "-k", "a b")
+    assert result.returncode == 0
+    assert stages(said()) == [*STAGES[:3], "pytest -k a b"]
+    assert result.stdout.splitlines()[-1] == "--- pytest"
+
+
+@pytest.mark.parametrize(("fail", "name"), [("ruff format", "ruff format"), ("ruff check", "ruff check"), ("mypy", "mypy")])
+def test_the_first_stage_that_fails_is_the_last_and_is_named(run: Run, said: Said, fail: str, name: str) -> None:
+    run("tools/setup.sh", "test")
+    said()
+    result = run("test.sh", fail=fail)
+    assert result.returncode == 7
+    assert result.stderr == f'test.sh: the stage "{name}" failed (status 7), later ones were not run\n'
+    assert stages(said())[-1].startswith(fail)
+
+
+def test_pytests_status_is_the_status(run: Run, said: Said) -> None:
+    run("tools/setup.sh", "test")
+    assert run("test.sh", fail="pytest").returncode == 7
+
+
+def test_a_setup_that_fails_is_a_stage_too(run: Run, said: Said, checkout: Path) -> None:
+    play(checkout / "tools/host-packages.sh", "#!/bin/bash\nexit 3\n")
+    result = run("test.sh")
+    assert result.returncode == 3
+    assert 'the stage "setup" failed' in result.stderr
+
+
+def test_ci_runs_the_tests_and_nothing_else(run: Run, said: Said) -> None:
+    result = run(".ci/run", CI="true")
+    assert result.returncode == 0
+    assert stages(said()) == STAGES
+
+
+def test_try_runs_the_example_with_the_callers_arguments(run: Run, said: Said, checkout: Path) -> None:
+    result = run("try.sh", "--out", "my results")
+    assert result.returncode == 0
+    assert said()[-1] == f"anima-qa run {checkout}/examples/hello.yaml --out my results"
+
+
+def test_the_scripts_are_executable() -> None:
+    names = ("try.sh", "test.sh", ".ci/run", "tools/setup.sh", "tools/host-packages.sh")
+    assert [name for name in names if not os.access(TOP / name, os.X_OK)] == []
