@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -76,9 +78,9 @@ async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: boo
     from qa.scenario.stop import Stop, stop_on_signals
     from qa.scenario.verdict import most_serious
 
-    console = Console(stderr=True)
+    console = Console(file=lasting(sys.stderr))
     bus, stop = Bus(), Stop()
-    summary = console if as_json else Console()
+    summary = console if as_json else Console(file=lasting(sys.stdout))
     jobs = min(config.jobs, len(scripts))
     async with TerminalReport(bus, console, jobs=jobs, verbose=verbose, summary=summary) as terminal:
         with stop_on_signals(stop, bus.notice):
@@ -107,3 +109,41 @@ def _from_here(image: str | None) -> str | None:
         return image
     path = Path(image).expanduser()
     return str(path.absolute()) if "/" in image or (path.suffix and path.is_file()) else image
+
+
+class Lasting:
+    """A stream that may lose its reader: what is written after that goes nowhere.
+
+    A closed terminal or ``| head`` must not keep a run from closing its machines and writing its report.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or let it be."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._let_go()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or let it be."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def lasting(stream: TextIO) -> IO[str]:
+    """``stream`` so that losing its reader is no error."""
+    return cast("IO[str]", Lasting(stream))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 from scenario_world import CATALOGUE, CommandResult, World, until, write
 
 from qa.cli import run
@@ -151,3 +153,13 @@ async def test_one_run_that_cannot_write_does_not_leave_machines_of_the_others(t
     with pytest.raises(HostError):
         await run_scripts(scripts, open_for=open_for, out=tmp_path / "out", stop=Stop(), jobs=2)
     assert world.closed == ["machine"]
+
+
+def test_losing_the_reader_is_no_error_for_a_run() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        console = Console(file=run.lasting(stream))
+        console.print("to nobody")
+        console.print("again")
+        assert str(Path(f"/proc/self/fd/{stream.fileno()}").readlink()) == os.devnull
