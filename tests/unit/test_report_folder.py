@@ -54,10 +54,13 @@ def test_latest_points_to_the_newest_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_real_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "latest").mkdir()
-    ResultsFolder.create(tmp_path, "x", now=NOON)
-    assert not (tmp_path / "latest").is_symlink()
+def test_what_somebody_else_called_latest_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a" / "latest").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "latest").write_text("mine")
+    for out in (tmp_path / "a", tmp_path / "b"):
+        ResultsFolder.create(out, "x", now=NOON)
+        assert not (out / "latest").is_symlink()
 
 
 def test_machines_of_one_run_have_their_own_logs(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_a_failure_that_is_allowed_is_not_one(tmp_path: Path) -> None:
     assert skipped.get("message") == "it may fail, and did: it is inactive"
 
 
+def test_what_fails_inside_a_step_that_may_fail_may_fail_as_well(tmp_path: Path) -> None:
+    inner = samples.step("1.1", "succeed: x", 0, 1, outcome="failed", detail="exit code 1, expected 0")
+    outer = samples.step("1", "try it", 0, 1, verb="subtest", outcome="failed", allowed_failure=True, steps=[inner])
+    suite = junit(samples.folder(tmp_path, samples.run("x", "passed", 0, [outer])))[0]
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "1")
+
+
 def test_a_run_that_ended_outside_its_steps_is_an_error(tmp_path: Path) -> None:
     case = cases(junit(samples.timed_out(tmp_path)))["slow/the run as a whole"]
     assert "did not happen within" in (case.findtext("error") or "")
@@ -138,6 +145,15 @@ def test_hostile_output_stays_text_of_a_bounded_size(tmp_path: Path) -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "passwd]]" not in text
+
+
+def test_a_talkative_command_is_cut_in_the_middle(tmp_path: Path) -> None:
+    command = samples.command("x", 0, "first\n" + "between\n" * 100_000 + "last\n")
+    folder = samples.folder(tmp_path, samples.run("x", "passed", 0, [samples.step("1", "x", 0, 1, command=command)]))
+    output = junit(folder).findtext(".//system-out") or ""
+    assert "first" in output
+    assert output.endswith("last")
+    assert len(output) < 20_000
 
 
 def test_a_guest_cannot_attach_files(tmp_path: Path) -> None:
