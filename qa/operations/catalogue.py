@@ -2,6 +2,35 @@
 
 from __future__ import annotations
 
-from qa.operations.operation import Catalogue
+from qa.machine import Machine
+from qa.operations.operation import Catalogue, operation_of
 
-CATALOGUE = Catalogue([])
+CATALOGUE = Catalogue(
+    [
+        operation_of(Machine.execute, group="commands", bare="command"),
+        operation_of(Machine.succeed, group="commands", bare="command"),
+        operation_of(Machine.fail, group="commands", bare="command"),
+        operation_of(Machine.wait_until_succeeds, group="commands", bare="command"),
+        operation_of(Machine.wait_until_fails, group="commands", bare="command"),
+        operation_of(Machine.wait_for_ready, group="waiting"),
+        operation_of(Machine.wait_for_unit, group="waiting", bare="unit"),
+        operation_of(Machine.wait_for_open_port, group="waiting", bare="port"),
+        operation_of(Machine.wait_for_closed_port, group="waiting", bare="port"),
+        operation_of(Machine.wait_for_file, group="waiting", bare="path"),
+        operation_of(Machine.wait_for_console_text, group="waiting", bare="pattern"),
+        operation_of(Machine.wait_for_shutdown, group="waiting"),
+        operation_of(Machine.screenshot, group="looking", bare="name"),
+        operation_of(Machine.read_console, group="looking", bare="lines"),
+        operation_of(Machine.send_key, group="hands", bare="keys"),
+        operation_of(Machine.send_chars, group="hands", bare="text"),
+        operation_of(Machine.send_console, group="hands", bare="text"),
+        operation_of(Machine.copy_to, group="files"),
+        operation_of(Machine.copy_from, group="files"),
+        operation_of(Machine.boot, group="power"),
+        operation_of(Machine.shutdown, group="power"),
+        operation_of(Machine.reboot, group="power"),
+        operation_of(Machine.crash, group="power"),
+        operation_of(Machine.pause, group="power"),
+        operation_of(Machine.resume, group="power"),
+    ]
+)

@@ -1,0 +1,24 @@
+"""``anima-qa gc``: what dead runs left behind."""
+
+from __future__ import annotations
+
+import click
+
+from qa.cli.output import print_json
+
+
+@click.command("gc")
+@click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
+def command(*, as_json: bool) -> None:
+    """Remove what dead runs left behind. Every run does so at its start; living runs are not touched."""
+    from qa.fleet import sweep
+    from qa.paths import Paths
+
+    swept = sweep(Paths.from_environment())
+    if as_json:
+        print_json({"removed": [{"folder": str(one.folder), "bytes": one.size} for one in swept]})
+        return
+    for one in swept:
+        click.echo(f"removed {one.folder} ({one.size / (1 << 20):.1f} MB)")
+    if not swept:
+        click.echo("nothing to remove")
