@@ -44,7 +44,6 @@ PACKAGES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
         "ffmpeg": ("ffmpeg", "ffmpeg-free", "ffmpeg", "ffmpeg"),
         "apt-get": ("apt", "apt", "", ""),
         "dpkg": ("dpkg", "dpkg", "dpkg", "dpkg"),
-        "busybox": ("busybox", "busybox", "busybox", "busybox"),
         "cpio": ("cpio", "cpio", "cpio", "cpio"),
         "grub-mkimage": (
             "grub-common grub-efi-amd64-bin",
@@ -54,6 +53,7 @@ PACKAGES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
         ),
         "mtools": ("mtools", "mtools", "mtools", "mtools"),
         "mkfs.fat": ("dosfstools", "dosfstools", "dosfstools", "dosfstools"),
+        "zstd": ("zstd", "zstd", "zstd", "zstd"),
         "xz": ("xz-utils", "xz", "xz", "xz"),
         "mmdebstrap": ("mmdebstrap", "mmdebstrap", "", ""),
         "sgdisk": ("gdisk", "gdisk", "gptfdisk", "gptfdisk"),
