@@ -72,9 +72,12 @@ async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: boo
     from rich.console import Console
 
     from qa.events import Bus
-    from qa.operations.boot import opener
+    from qa.fleet import Owner
+    from qa.operations.boot import Host
     from qa.report.terminal import TerminalReport
     from qa.scenario.batch import run_scripts
+    from qa.scenario.opening import open_on
+    from qa.scenario.results import HostResult
     from qa.scenario.stop import Stop, stop_on_signals
     from qa.scenario.verdict import most_serious
 
@@ -82,17 +85,20 @@ async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: boo
     bus, stop = Bus(), Stop()
     summary = console if as_json else Console(file=lasting(sys.stdout))
     jobs = min(config.jobs, len(scripts))
-    async with TerminalReport(bus, console, jobs=jobs, verbose=verbose, summary=summary) as terminal:
-        with stop_on_signals(stop, bus.notice):
-            ended = await run_scripts(
-                scripts,
-                open_for=opener(paths, config, keep=keep),
-                out=config.out,
-                stop=stop,
-                jobs=jobs,
-                tcg_factor=config.tcg_factor,
-                follow=terminal.follow,
-            )
+    with Owner.register(paths) as owner:
+        host = Host(paths, config, owner)
+        async with TerminalReport(bus, console, jobs=jobs, verbose=verbose, summary=summary) as terminal:
+            with stop_on_signals(stop, bus.notice):
+                ended = await run_scripts(
+                    scripts,
+                    open_for=open_on(host, keep=keep),
+                    out=config.out,
+                    stop=stop,
+                    jobs=jobs,
+                    tcg_factor=config.tcg_factor,
+                    follow=terminal.follow,
+                    describe_host=lambda: HostResult(**host.describe()),
+                )
     if as_json:
         print_json({"runs": [_as_record(one) for one in ended]})
     interrupted = [Interrupted.exit_code] if stop.requested else []

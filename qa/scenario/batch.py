@@ -11,7 +11,7 @@ from qa.events import Bus
 from qa.report.eventlog import EventLog
 from qa.report.folder import ResultsFolder
 from qa.scenario.machines import OpenMachine
-from qa.scenario.results import RunResult
+from qa.scenario.results import HostResult, RunResult
 from qa.scenario.runner import run_script
 from qa.scenario.script import Script
 from qa.scenario.stop import Stop
@@ -37,6 +37,7 @@ async def run_scripts(
     stop: Stop,
     jobs: int = 1,
     tcg_factor: float = 1.0,
+    describe_host: Callable[[], HostResult] = HostResult,
     follow: Callable[[Bus, str], None] = lambda bus, run: None,
 ) -> list[Ended]:
     """Run ``scripts``, ``jobs`` of them at once; their results in the same order.
@@ -46,6 +47,7 @@ async def run_scripts(
     Args:
         out: each run makes its folder in it.
         follow: told the bus and the name of each run before it begins.
+        describe_host: asked at the end of each run what ran its machines.
 
     Raises:
         UsageError: ``out`` is a file.
@@ -72,6 +74,7 @@ async def run_scripts(
                     run=name,
                     stop=stop,
                     tcg_factor=tcg_factor,
+                    describe_host=describe_host,
                 )
             finally:
                 log.close()

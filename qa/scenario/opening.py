@@ -13,11 +13,16 @@ from qa.operations.options import MachineOptions
 from qa.report.folder import ResultsFolder
 from qa.scenario.batch import OpenFor
 from qa.scenario.machines import OpenMachine
+from qa.scenario.results import HostResult
 from qa.scenario.script import Script
 
 
-def open_on(host: Host) -> OpenFor:
-    """How scripts' machines are booted on ``host``: logs and pictures go to the run's folder."""
+def open_on(host: Host, *, keep: bool = False) -> OpenFor:
+    """How scripts' machines are booted on ``host``: logs and pictures go to the run's folder.
+
+    With ``keep`` the files of machines that came up stay after the run: their disks, which are overlays on their images, and
+    their firmware variables. A notice says where.
+    """
 
     def open_for(script: Script, folder: ResultsFolder, bus: Bus) -> OpenMachine:
         many = len(script.machines) > 1
@@ -34,7 +39,17 @@ def open_on(host: Host) -> OpenFor:
             )
             async with host.open_machine(name, image, options, cloud_init, place=place, bus=bus) as machine:
                 yield machine
+                if keep:
+                    await machine.destroy()  # nothing writes to its disks any more
+                    kept = host.paths.work / f"kept-{folder.path.name}-{name}"
+                    machine.setup.work.rename(kept)
+                    bus.notice(f"the disks of {name} are kept in {kept}")
 
         return open_machine
 
     return open_for
+
+
+def describe(host: Host) -> HostResult:
+    """What ran the machines, for the result."""
+    return HostResult(**host.describe())
