@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from qa.doctor.report import Check, Report
     from qa.events import Event
+    from qa.host.qemu import Qemu
 
 MARKS = {"ok": ("ok", "green"), "warning": ("!", "yellow"), "missing": ("--", "dim"), "broken": ("no", "bold red")}
 
@@ -29,7 +30,7 @@ MARKS = {"ok": ("ok", "green"), "warning": ("!", "yellow"), "missing": ("--", "d
 @click.option("--require-kvm", is_flag=True, default=None, help="Fail when KVM does not work.")
 @click.option("--qemu", type=click.Path(path_type=Path), help="The QEMU program to look at.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(boot: bool, accel: str | None, require_kvm: bool | None, qemu: Path | None, as_json: bool) -> int:
+def command(boot: bool, as_json: bool, **flags: Any) -> int:
     """Tell what this host can do, and how to get what is missing.
 
     The exit status is 0 when scripts can run here, and 3 when they cannot.
@@ -40,10 +41,14 @@ def command(boot: bool, accel: str | None, require_kvm: bool | None, qemu: Path 
     from qa.events import Bus
 
     paths = Paths.from_environment()
-    config = load_config(paths, accel=accel, require_kvm=require_kvm, qemu=qemu)
+    config = load_config(paths, **flags)
     bus = Bus()
     bus.subscribe(_tell)
-    report = asyncio.run(examine(paths, config, lambda found: Trials(found, paths, bus, build=boot), boot=boot))
+
+    def make_boot(qemu: Qemu) -> Trials:
+        return Trials(qemu, paths, bus, build=boot, tcg_factor=config.tcg_factor)
+
+    report = asyncio.run(examine(paths, config, make_boot, boot=boot))
     if as_json:
         print_json(report.as_json())
     else:

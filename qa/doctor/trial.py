@@ -40,16 +40,26 @@ class Trials:
 
     Args:
         build: build the built-in guest when it is not there yet. Without it the firmware is booted alone then.
+        tcg_factor: multiplies the time limit under software emulation.
+        work: where its files lie while it runs; None for the system's folder for temporary files.
     """
 
     def __init__(
-        self, qemu: Qemu, paths: Paths, bus: Bus, *, build: bool = False, tcg_factor: float = DEFAULT_TCG_FACTOR
+        self,
+        qemu: Qemu,
+        paths: Paths,
+        bus: Bus,
+        *,
+        build: bool = False,
+        tcg_factor: float = DEFAULT_TCG_FACTOR,
+        work: Path | None = None,
     ) -> None:
         self._qemu = qemu
         self._paths = paths
         self._bus = bus
         self._build = build
         self._tcg_factor = tcg_factor
+        self._work = work
         self._looked = False
         self._guest: Image | None = None
 
@@ -63,7 +73,7 @@ class Trials:
         """
         image = await self._image()
         self._bus.notice(f"trying {accel.upper()} with {_subject(image)}")
-        with tempfile.TemporaryDirectory(prefix="anima-qa-doctor-") as name:
+        with tempfile.TemporaryDirectory(prefix="anima-qa-doctor-", dir=self._work) as name:
             work = Path(name)
             disk = work / "disk.qcow2"
             if image:

@@ -66,12 +66,18 @@ async def test_without_the_built_in_guest_the_firmware_is_proof_enough(home: Pat
     assert not home.images.exists()
 
 
-async def test_a_qemu_that_aborts_under_kvm_is_told_with_its_last_words(home: Paths, played: Callable[[str], Qemu]) -> None:
-    qemu = played(ABORTS)
-    verdict = await judge_kvm(qemu, Trials(qemu, home, Bus()), device=OPENS)
+async def test_a_qemu_that_aborts_under_kvm_is_told_with_its_last_words(
+    home: Paths, played: Callable[[str], Qemu], tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    qemu = played(f"ls '{work}' > '{work}.seen'\n" + ABORTS)
+    verdict = await judge_kvm(qemu, Trials(qemu, home, Bus(), work=work), device=OPENS)
     assert verdict.works is False
     assert verdict.reason.startswith("/dev/kvm opens, but no guest runs: QEMU")
     assert "failed to set MSR 0x10a" in verdict.reason
+    assert "anima-qa-doctor-" in (tmp_path / "work.seen").read_text()
+    assert list(work.iterdir()) == []
 
 
 async def test_the_built_in_guest_answers_in_software_emulation(home: Paths) -> None:
