@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,16 +40,22 @@ def command(boot: bool, as_json: bool, **flags: Any) -> int:
     from qa.doctor.examine import examine
     from qa.doctor.trial import Trials
     from qa.events import Bus
+    from qa.fleet import Owner
 
     paths = Paths.from_environment()
     config = load_config(paths, **flags)
     bus = Bus()
     bus.subscribe(_tell)
 
-    def make_boot(qemu: Qemu) -> Trials:
-        return Trials(qemu, paths, bus, build=boot, tcg_factor=config.tcg_factor)
+    with ExitStack() as stack:
+        work = None
+        with suppress(HostError):  # a cache folder that cannot be written is one of the findings
+            work = stack.enter_context(Owner.register(paths)).folder
 
-    report = asyncio.run(examine(paths, config, make_boot, boot=boot))
+        def make_boot(qemu: Qemu) -> Trials:
+            return Trials(qemu, paths, bus, build=boot, tcg_factor=config.tcg_factor, work=work)
+
+        report = asyncio.run(examine(paths, config, make_boot, boot=boot))
     if as_json:
         print_json(report.as_json())
     else:
