@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
@@ -76,8 +77,7 @@ async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: boo
     from qa.operations.boot import Host
     from qa.report.terminal import TerminalReport
     from qa.scenario.batch import run_scripts
-    from qa.scenario.opening import open_on
-    from qa.scenario.results import HostResult
+    from qa.scenario.opening import describe, open_on
     from qa.scenario.stop import Stop, stop_on_signals
     from qa.scenario.verdict import most_serious
 
@@ -97,7 +97,7 @@ async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: boo
                     jobs=jobs,
                     tcg_factor=config.tcg_factor,
                     follow=terminal.follow,
-                    describe_host=lambda: HostResult(**host.describe()),
+                    describe_host=partial(describe, host),
                 )
     if as_json:
         print_json({"runs": [_as_record(one) for one in ended]})

@@ -3,10 +3,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -29,18 +27,16 @@ def worlds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, World]:
     """Scripts by name, to what their machines did; a world may be put in before the run."""
     worlds: dict[str, World] = {}
 
-    def opener(paths: Any, config: Any, *, keep: bool) -> Any:
+    def open_on(host: Any, *, keep: bool) -> Any:
         def open_for(script: Any, folder: ResultsFolder, bus: Any) -> Any:
             world = worlds.setdefault(script.name, World(folder))
             world.folder, world.bus = folder, bus
-            world.settings = (config, keep)  # type: ignore[attr-defined]
+            world.settings = (host.config, keep)  # type: ignore[attr-defined]
             return world.open_machine
 
         return open_for
 
-    fake = ModuleType("qa.operations.boot")
-    fake.opener = opener  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "qa.operations.boot", fake)
+    monkeypatch.setattr("qa.scenario.opening.open_on", open_on)
     monkeypatch.setattr("qa.operations.CATALOGUE", CATALOGUE)
     monkeypatch.setenv("ANIMA_QA_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
