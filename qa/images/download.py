@@ -209,7 +209,7 @@ class Downloader:
     async def _write(self, response: httpx.Response, part: _Part, task: str, total: int | None) -> None:
         with part.path.open("r+b") as file:
             file.seek(part.size)
-            async for block in response.aiter_raw(1 << 20):
+            async for block in response.aiter_raw():  # in no larger pieces: what has not filled one is lost when the line breaks
                 file.write(block)
                 part.digest.update(block)
                 part.size += len(block)

@@ -39,7 +39,7 @@ async def probe(path: Path, *, allow_backing: bool = False, thorough: bool = Tru
 
     Args:
         allow_backing: accept an image that reads other files of this host: a backing file, an external data file.
-        thorough: also check a qcow2's tables, which finds files that were cut short (10 ms for a small image, 1 s for 50 GB).
+        thorough: also check a qcow2's tables, which finds files that were cut short (0.05 s for 50 GB).
 
     Raises:
         ImageNotFound: there is no such file.
@@ -54,7 +54,9 @@ async def probe(path: Path, *, allow_backing: bool = False, thorough: bool = Tru
         raise ImageError(f"cannot read {path}: {error.strerror}", hint=_reading_hint(error)) from error
     _check_header(path, header, allow_backing)
     info = await require(
-        ["qemu-img", "info", "--output=json", "-f", header.format, path], f"{path} is not a sound {header.format} image"
+        ["qemu-img", "info", "--output=json", "-f", header.format, path],
+        f"{path} is not a sound {header.format} image",
+        file_limit=0,
     )
     try:
         said = json.loads(info.stdout)
@@ -112,7 +114,7 @@ def _check_header(path: Path, header: Header, allow_backing: bool) -> None:
 
 
 async def _check_tables(path: Path) -> None:
-    result = await run_tool(["qemu-img", "check", "--output=json", "-f", "qcow2", path])
+    result = await run_tool(["qemu-img", "check", "--output=json", "-f", "qcow2", path], file_limit=0)
     # 0: sound, 3: leaked clusters, which only waste space, 63: the format has no check
     if result.exit_code not in {0, 3, 63}:
         raise ImageError(
