@@ -12,8 +12,8 @@ from qa.report.text import Clip, Line, coloured_lines, line_text, read_clip
 from qa.scenario.results import RunResult, StepResult
 
 PICTURES = (".png", ".jpg", ".jpeg")
-CONSOLE_TAIL_BYTES = 64 << 10
-"""Bytes of a console that are read to find its last lines: more than a full screen of the longest lines kept."""
+CONSOLE_TAIL_BYTES = 16 << 10
+"""Bytes of a console that are read to find its last lines: two hundred usual ones."""
 
 OWN_TEXTS = 4
 OWN_TEXT_BYTES = 16 << 10

@@ -44,7 +44,7 @@ def say(console: Console, *parts: str | tuple[str, str]) -> None:
     for part in parts:
         text, style = (part, "") if isinstance(part, str) else part
         line.append(_encodable(text, console), style)
-    console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(line, soft_wrap=True, highlight=False)
 
 
 def print_failures(result: RunResult, console: Console, folder: ResultsFolder) -> None:

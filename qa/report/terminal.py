@@ -173,7 +173,6 @@ class TerminalReport:
         for run in self._runs.values():
             waited = format_duration(now - run.current_since())
             self._line(run.name, ("...", "dim"), waited, f"still waiting for {run.waits_for()}")
-        self._last_line = now
 
     def _show(self, event: Event, run: str | None) -> None:
         if run is None and len(self._runs) == 1:

@@ -38,6 +38,9 @@ def _visible_characters() -> dict[int, str]:
 _VISIBLE = _visible_characters()
 
 
+_UNUSUAL = re.compile(r"[^\t\n -~]")
+
+
 @dataclass(frozen=True)
 class Span:
     """A piece of a line. ``colour`` is 0 to 15 in the order of ANSI terminals, None for the usual one."""
@@ -48,6 +51,14 @@ class Span:
 
 
 Line = list[Span]
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= MAX_LINE else line[:MAX_LINE] + _missing(len(line))
+
+
+def _missing(length: int) -> str:
+    return f" … {length - MAX_LINE:,} more characters"
 
 
 def visible(text: str) -> str:
@@ -63,6 +74,8 @@ def one_line(text: str, limit: int = 300) -> str:
 
 def plain(text: str) -> str:
     """The lines of ``text`` as a person would have read them on a terminal, without colours."""
+    if not _UNUSUAL.search(text):  # as most outputs are: ten times quicker
+        return "\n".join(_cut(line) for line in text.removesuffix("\n").split("\n"))
     return "\n".join("".join(span.text for span in line) for line in coloured_lines(text))
 
 
@@ -128,7 +141,8 @@ class _LineBuilder:
         room = MAX_LINE - self._length
         self._length += len(text)
         if room > 0:
-            self._spans.append(Span(visible(text[:room]), self._colour, self._bold))
+            shown = text[:room]
+            self._spans.append(Span(visible(shown) if _UNUSUAL.search(shown) else shown, self._colour, self._bold))
 
     def overwrite(self) -> None:
         self._overwritten = True
@@ -143,7 +157,7 @@ class _LineBuilder:
     def finish(self) -> Line:
         spans = self._spans
         if self._length > MAX_LINE:
-            spans.append(Span(f" … {self._length - MAX_LINE:,} more characters"))
+            spans.append(Span(_missing(self._length)))
         self._spans, self._length, self._overwritten = [], 0, False
         return spans
 
