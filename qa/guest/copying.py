@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shlex
@@ -38,8 +39,7 @@ async def copy_to(channel: Channel, source: Path, target: str, deadline: Deadlin
     with tempfile.TemporaryFile(prefix="anima-qa-copy-") as spool:
         pack = cast("BinaryIO", spool)
         try:
-            with tarfile.open(fileobj=pack, mode="w", format=tarfile.GNU_FORMAT) as archive:
-                archive.add(source, arcname=member, filter=_owned_by_root)
+            await asyncio.to_thread(_pack, source, member, pack)
         except OSError as error:
             raise UsageError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
         pack.seek(0)
@@ -48,29 +48,40 @@ async def copy_to(channel: Channel, source: Path, target: str, deadline: Deadlin
     _expect_success(result, f"{source} could not be copied to {target} in the guest", deadline)
 
 
+def _pack(source: Path, member: str, spool: BinaryIO) -> None:
+    with tarfile.open(fileobj=spool, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        archive.add(source, arcname=member, filter=_owned_by_root)
+
+
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
     return member
 
 
-async def copy_from(channel: Channel, source: str, target: Path, deadline: Deadline) -> None:
+async def copy_from(channel: Channel, source: str, target: Path, deadline: Deadline) -> list[str]:
     """Copy ``source`` of the guest to ``target`` on this host; an existing folder is what it is put into.
 
-    What the guest sends is not trusted: names that lead out of the copy, devices and links to elsewhere are refused.
+    A source that is a symbolic link means what it leads to. What the guest sends is not trusted: members that would lead out
+    of the copy, and devices, are left out. Their names are returned.
 
     Raises:
-        CheckFailed: it does not exist there, or what came is not acceptable.
+        CheckFailed: it does not exist there, or what came is no archive.
         NoSpace: this host's disk is full.
     """
-    folder, name = PurePosixPath(source).parent, PurePosixPath(source).name
-    if not name:
+    name = PurePosixPath(source).name
+    if not name or name == "..":
         raise UsageError(f"{source!r} names no file or folder")
     final = target / name if target.is_dir() else target
-    command = f"cd {shlex.quote(str(folder))} && tar -cf - -- {shlex.quote(name)}"
+    command = (
+        f'p=$(readlink -f -- {shlex.quote(source)}) && [ -e "$p" ] || p={shlex.quote(source)}; '
+        'd=${p%/*}; [ "$d" != "$p" ] || d=.; cd "${d:-/}" && tar -cf - -- "${p##*/}"'
+    )
+    left_out: list[str] = []
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".anima-qa-copy-", dir=final.parent) as folder_name:
+            out = Path(folder_name) / "out"
             with (Path(folder_name) / "tar").open("w+b") as spool:
                 sink = _Sink(spool)
                 result = await channel.run(command, limit=deadline.remaining, sink=sink)
@@ -78,13 +89,28 @@ async def copy_from(channel: Channel, source: str, target: Path, deadline: Deadl
                     raise sink.error
                 _expect_success(result, f"{source} could not be copied from the guest", deadline)
                 spool.seek(0)
-                with tarfile.open(fileobj=spool, mode="r:") as archive:
-                    archive.extractall(Path(folder_name) / "out", filter="data")
-            _put_in_place(Path(folder_name) / "out" / name, final)
+                await asyncio.to_thread(_unpack, spool, out, left_out)
+            copies = list(out.iterdir()) if out.is_dir() else []
+            if len(copies) != 1:
+                raise CheckFailed(f"what the guest sent for {source} has {len(copies)} files at its top, and not one")
+            _put_in_place(copies[0], final)
     except tarfile.TarError as error:
-        raise CheckFailed(f"what the guest sent for {source} is not acceptable: {error}") from error
+        raise CheckFailed(f"what the guest sent for {source} is no archive: {error}") from error
     except OSError as error:
         raise _host_error(error, final) from error
+    return left_out
+
+
+def _unpack(spool: BinaryIO, folder: Path, left_out: list[str]) -> None:
+    def safe(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        try:
+            return tarfile.data_filter(member, path)
+        except tarfile.FilterError:
+            left_out.append(member.name)
+            return None
+
+    with tarfile.open(fileobj=spool, mode="r:") as archive:
+        archive.extractall(folder, filter=safe)  # noqa: S202 -- the filter judges each member
 
 
 class _Sink:

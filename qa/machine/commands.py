@@ -90,7 +90,10 @@ class Commands(MachineBase):
         """Copy a file or a folder out of the guest, with its modes. It appears on the host whole or not at all."""
         channel = await self._way_in()
         target = target if target.is_absolute() else self.setup.results / target
-        await copying.copy_from(channel, source, target, self._deadline(timeout))
+        left_out = await copying.copy_from(channel, source, target, self._deadline(timeout))
+        if left_out:
+            some = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
+            self.bus.notice(f"left out of the copy of {source}: {some} (devices, and links that lead out of it)", "warning")
         return target
 
     # how
