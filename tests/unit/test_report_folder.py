@@ -127,6 +127,7 @@ def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_reports_are_made_anew_out_of_result_json_alone(tmp_path: Path) -> None:
     folder = samples.failed_command(tmp_path)
     result = folder.read_result()
+    folder.result_json.unlink()
     write_reports(folder, result)
     first = folder.junit_xml.read_text(), folder.report_html.read_text()
     folder.junit_xml.unlink()
