@@ -216,3 +216,74 @@ def test_try_runs_the_example_with_the_callers_arguments(run: Run, said: Said, c
 def test_the_scripts_are_executable() -> None:
     names = ("try.sh", "test.sh", ".ci/run", "tools/setup.sh", "tools/host-packages.sh")
     assert [name for name in names if not os.access(TOP / name, os.X_OK)] == []
+
+
+DPKG_QUERY = """\
+#!/bin/bash
+# Every package is installed but those in $MISSING.
+for name; do
+    case $name in -*|\\$*) continue ;; esac
+    [[ " $MISSING " == *" $name "* ]] || echo "$name installed 1:10.0"
+done
+"""
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Run:
+    """Runs host-packages.sh as somebody who is not root, with the packages in ``missing`` not installed."""
+    played = tmp_path / "played"
+    play(played / "dpkg-query", DPKG_QUERY)
+    play(played / "apt-get", "#!/bin/bash\necho apt-get was called >&2\nexit 9\n")
+    play(played / "id", "#!/bin/bash\necho 1000\n")
+
+    def run(*arguments: str, missing: str = "") -> subprocess.CompletedProcess[str]:
+        settings = {"PATH": f"{played}:/usr/bin:/bin", "MISSING": missing}
+        script = TOP / "tools/host-packages.sh"
+        return subprocess.run([script, *arguments], env=settings, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("purpose", ["run", "test"])
+def test_nothing_is_done_when_all_packages_are_there(packages: Run, purpose: str) -> None:
+    result = packages(purpose)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_user_is_told_what_is_missing_and_what_to_run_as_root(packages: Run) -> None:
+    result = packages(missing="ovmf mtools")
+    assert result.returncode == 3
+    assert result.stderr.splitlines() == [
+        "host-packages: missing: ovmf mtools",
+        f"Run this once as root: {TOP}/tools/host-packages.sh run",
+    ]
+
+
+def test_what_only_the_debian_guest_needs_does_not_stop_a_user(packages: Run) -> None:
+    result = packages(missing="gdisk mmdebstrap")
+    assert (result.returncode, result.stderr) == (
+        0,
+        "host-packages: without mmdebstrap gdisk the Debian guest cannot be built; everything else works\n",
+    )
+    assert packages("test", missing="gdisk").returncode == 3
+
+
+def test_an_unknown_purpose_of_packages(packages: Run) -> None:
+    assert packages("nonsense").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("have", "status", "said"),
+    [
+        (["qemu-system-x86_64", "qemu-img", "python3"], 0, ""),
+        (["qemu-img"], 3, "QEMU 7.2 or newer for x86_64,Python 3.11 or newer"),
+    ],
+)
+def test_a_host_without_apt_is_told_what_to_install(tmp_path: Path, have: list[str], status: int, said: str) -> None:
+    for name in have:
+        play(tmp_path / "bin" / name, "#!/bin/sh\n")
+    (tmp_path / "bin/bash").symlink_to("/bin/bash")
+    script = TOP / "tools/host-packages.sh"
+    result = subprocess.run([script], env={"PATH": f"{tmp_path}/bin"}, capture_output=True, text=True, check=False)
+    assert result.returncode == status
+    assert said in result.stderr
