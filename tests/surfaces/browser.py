@@ -116,6 +116,11 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    def until(self, condition: str) -> bool:
+        """Wait until a JavaScript expression is true: links and keys take effect after the input was taken."""
+        look = f"const look = () => {condition} ? resolve(true) : setTimeout(look, 10); look();"
+        return bool(self.evaluate(f"new Promise(resolve => {{ {look} }})"))
+
     def press(self, key: str) -> None:
         """Press and release ``key``."""
         code = KEYS[key]

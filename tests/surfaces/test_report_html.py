@@ -142,16 +142,16 @@ def test_a_click_enlarges_a_screenshot_and_escape_closes_it(browser: Browser, re
     browser.press("ArrowRight")
     assert browser.evaluate("document.getElementById('caption').textContent") == "1 boot (2 of 3)"
     browser.press("Escape")
-    assert not browser.evaluate("document.getElementById('enlarged').open")
+    assert browser.until("!document.getElementById('enlarged').open")
 
 
 def test_the_list_of_failures_and_the_strip_lead_to_their_steps(browser: Browser, reports: dict[str, Path]) -> None:
     browser.open(reports["forty_failures"])
     browser.click(".others a[href='#step-6']")
-    assert browser.evaluate("document.getElementById('step-6').querySelector('details').open")
+    assert browser.until("document.getElementById('step-6').querySelector('details').open")
     browser.press("f")
     browser.click(".film a[href='#step-3']")
-    assert browser.evaluate(FOCUSED) == "step-3"
+    assert browser.until(f"{FOCUSED} === 'step-3'")
     assert not browser.evaluate("document.getElementById('only-failures').checked")
 
 
