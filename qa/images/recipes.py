@@ -139,6 +139,7 @@ async def build(name: str, *, paths: Paths, bus: Bus, suite: str | None = None, 
     async with exclusive(store.lock(name), started_waiting):
         if not force and (entry := store.find(name, key)):
             return entry
+        store.sweep()
         async with store.workshop() as work:
             return await _build(recipe, store, work, suite, bus)
 
