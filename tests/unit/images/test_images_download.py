@@ -174,8 +174,12 @@ async def test_another_part_than_was_asked_for_starts_over(server: Server, tmp_p
         writer.write(head("206 Partial Content", Content_Range="bytes 5-9/99", Content_Length=5) + b"wrong")
 
     server.answers = [whole(stop_after=400_000), wrong, whole()]
-    await fetch(server, tmp_path / "part")
+    told: list[str] = []
+    bus = Bus()
+    bus.subscribe(lambda event: told.append(getattr(event, "message", "")))
+    await fetch(server, tmp_path / "part", bus=bus)
     assert (tmp_path / "part").read_bytes() == CONTENT
+    assert any("another part of the file" in message for message in told)
 
 
 async def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:

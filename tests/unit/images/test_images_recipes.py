@@ -55,7 +55,9 @@ def test_every_file_of_a_recipe_and_the_suite_count_for_its_key(make_recipe: Mak
     keys = {recipes()["tiny"].key(), recipes()["tiny"].key("trixie")}
     (folder / "more").write_text("x")
     keys.add(recipes()["tiny"].key())
-    assert len(keys) == 3
+    (folder / "more").rename(folder / "other")
+    keys.add(recipes()["tiny"].key())
+    assert len(keys) == 4
 
 
 async def test_an_unknown_recipe_names_those_that_there_are(home: Paths) -> None:

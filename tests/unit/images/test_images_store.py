@@ -62,6 +62,7 @@ def test_a_broken_record_is_told_and_never_used(store: Store, record: str) -> No
 
 def test_a_record_cannot_point_out_of_its_folder(store: Store) -> None:
     folder = put(store, "mine")
+    (store.root.parent / "secret").write_bytes(CONTENT)
     record = json.loads((folder / "metadata.json").read_text())
     (folder / "metadata.json").write_text(json.dumps(record | {"file": "../../secret"}))
     assert store.find("mine") is None
