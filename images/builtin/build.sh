@@ -45,7 +45,6 @@ module_file() {  # the path of a module, under either spelling of its name; noth
 unpacked() {
   case $1 in
     *.xz) xz -dc "$1" ;;
-    *.zst) zstd -dcq "$1" ;;
     *) cat "$1" ;;
   esac
 }
