@@ -8,14 +8,16 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qemu.qmp import ExecInterruptedError, ExecuteError, Message, QMPClient, QMPError
+from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 from qemu.qmp.events import EventListener
-from qemu.qmp.protocol import StateError
 
 from qa.errors import QaError, QemuExited, QemuFailed
 
 COMMAND_LIMIT = 30.0
 """Seconds for one monitor command. They take milliseconds; a QEMU blocked on a full disk or a dead mount takes for ever."""
+
+_BROKEN = (QMPError, EOFError, OSError, ValueError)
+"""What the library raises when the connection ends, or when what comes is no QMP (bytes that are no text are a ValueError)."""
 
 EventHandler = Callable[[str, dict[str, Any]], None]
 
@@ -60,7 +62,7 @@ class Monitor:
                 await self._client.connect(channel)
         except TimeoutError:
             raise QemuFailed(f"QEMU of {self._name} did not greet within {COMMAND_LIMIT:g} s") from None
-        except (QMPError, EOFError, OSError) as error:
+        except _BROKEN as error:
             raise QemuExited(f"QEMU of {self._name} ended while it started") from error
 
     async def disconnect(self) -> None:
@@ -68,7 +70,7 @@ class Monitor:
         try:
             async with asyncio.timeout(1.0):
                 await self._client.disconnect()
-        except (QMPError, EOFError, OSError, TimeoutError):
+        except (*_BROKEN, TimeoutError):
             pass  # QEMU was quicker
 
     async def execute(self, command: str, arguments: Mapping[str, Any] | None = None, limit: float = COMMAND_LIMIT) -> Any:
@@ -85,7 +87,7 @@ class Monitor:
             raise QemuFailed(f"QEMU refused {command}: {error}") from error
         except TimeoutError:
             raise QemuFailed(f"QEMU did not answer {command} within {limit:g} s") from None
-        except (ExecInterruptedError, StateError, EOFError, OSError) as error:
+        except _BROKEN as error:
             raise self._gone(command) from error
 
     async def human(self, line: str) -> str:
