@@ -25,7 +25,7 @@ class KnownFailure:
 KNOWN_FAILURES = (
     KnownFailure(
         PANIC,
-        re.compile(rb"Kernel panic - not syncing: ?([^\r\n]*)"),
+        re.compile(rb"Kernel panic - not syncing: ?([^\r\n]*)[\r\n]"),
         "the guest's kernel panicked",
         "the console's last lines show where",
         always=True,
@@ -45,7 +45,7 @@ KNOWN_FAILURES = (
     ),
     KnownFailure(
         "boot loader's prompt",
-        re.compile(rb"(?:^|[\r\n\x1bHmK])grub(?: rescue)?> ?$", re.MULTILINE),
+        re.compile(rb"(?:^|\r|\x1b\[[0-9;?]*[A-Za-z])grub(?: rescue)?> ?$", re.MULTILINE),
         "the boot loader stopped at its prompt (grub>)",
         "it found no configuration or no kernel: the console shows what it looked for",
     ),

@@ -1,0 +1,105 @@
+"""Waiting for text: in the stream without kernel messages, and on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from qa.console import SerialConsole, Terminal, TextWatch, dialogue
+from qa.console.dialogue import WINDOW
+from qa.errors import UsageError
+
+
+@pytest.fixture
+async def console(tmp_path: Path) -> AsyncIterator[SerialConsole]:
+    console = SerialConsole(tmp_path / "console.log")
+    yield console
+    console.close()
+
+
+def listeners(console: SerialConsole) -> int:
+    return len(console._listeners)
+
+
+async def test_text_that_comes_is_found_with_its_groups_and_what_stood_before(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"no", r"inet (\S+)/(\d+)"])
+    console.data_received(b"eth0: up\r\n  inet 10.0.2.15/24")
+    found = await watch.wait()
+    assert (found.index, found.text, found.groups) == (1, "inet 10.0.2.15/24", ("10.0.2.15", "24"))
+    assert found.before == "eth0: up\n  "
+    assert listeners(console) == 0
+
+
+async def test_of_several_patterns_the_one_that_stands_first_wins(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"login:", r"incorrect"])
+    console.data_received(b"Login incorrect\r\nlogin: ")
+    assert (await watch.wait()).index == 1
+
+
+async def test_text_in_pieces_is_found(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"login: \Z"])
+    for piece in (b"lo", b"gi", b"n:", b" "):
+        console.data_received(piece)
+        await asyncio.sleep(0)
+    assert (await watch.wait()).text == "login: "
+
+
+async def test_kernel_messages_in_the_middle_do_not_disturb(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"login: \Z"])
+    console.data_received(b"log[   12.345678] usb 1-1: new\r\nin: ")
+    assert (await watch.wait()).text == "login: "
+
+
+async def test_a_kernel_message_itself_can_be_waited_for(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"usb 1-1: (\w+)"])
+    console.data_received(b"log[   12.345678] usb 1-1: new\r\nin: ")
+    assert (await watch.wait()).groups == ("new",)
+
+
+async def test_a_prompt_that_was_drawn_is_found_on_the_screen(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"Boot Manager"], terminal=Terminal(console))
+    console.data_received(b"\x1b[2J\x1b[5;15HManager\x1b[5;10HBoot")
+    assert (await watch.wait()).text == "Boot Manager"
+
+
+async def test_what_was_there_before_counts_only_when_it_is_asked_for(console: SerialConsole) -> None:
+    console.data_received(b"login: ")
+    only_new = TextWatch(console, [r"login:"])
+    both = TextWatch(console, [r"login:"], seen=True)
+    assert (await both.wait()).text == "login:"
+    console.data_received(b"password: login:")
+    assert (await only_new.wait()).before == "password: "
+
+
+async def test_a_flood_is_searched_once_in_a_turn_and_keeps_a_window(
+    console: SerialConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+    plain = dialogue.plain
+    monkeypatch.setattr(dialogue, "plain", lambda data: searched.append(len(data)) or plain(data))
+    watch = TextWatch(console, [r"the end"])
+    for _ in range(1000):
+        console.data_received(b"y\r\n" * 1000)
+    console.data_received(b"the end")
+    await watch.wait()
+    assert searched == [WINDOW]
+
+
+async def test_a_wait_that_is_given_up_leaves_nothing(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"never"], terminal=Terminal(console))
+    waiting = asyncio.create_task(watch.wait())
+    await asyncio.sleep(0)
+    console.data_received(b"something")
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert listeners(console) == 0
+    watch.close()
+
+
+async def test_a_pattern_that_is_none_is_the_users_error(console: SerialConsole) -> None:
+    with pytest.raises(UsageError, match="'log\\(in' is not a regular expression"):
+        TextWatch(console, ["log(in"])
+    assert listeners(console) == 0

@@ -1,0 +1,115 @@
+"""The console's stream: all of it in the log, a bounded part in memory, told to whoever listens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from consoles import Heard, attached
+
+from qa.console import SerialConsole
+from qa.console.serial import TAIL
+
+
+async def test_every_byte_is_in_the_log(tmp_path: Path) -> None:
+    sent = os.urandom(700_000)
+    async with attached(tmp_path / "console.log") as (console, guest):
+        heard = Heard(console)
+        await asyncio.get_running_loop().sock_sendall(guest, sent)
+        await heard.until(len(sent))
+        assert (tmp_path / "console.log").read_bytes() == sent
+        assert console.position == len(sent)
+
+
+async def test_a_second_boot_appends(tmp_path: Path) -> None:
+    async with attached(tmp_path / "console.log") as (console, guest):
+        heard = Heard(console)
+        guest.send(b"first ")
+        await heard.until(6)
+        ours, second = socket.socketpair()
+        await console.attach(ours)
+        second.send(b"second")
+        await heard.until(12)
+        second.close()
+    assert (tmp_path / "console.log").read_bytes() == b"first second"
+
+
+def test_a_log_that_exists_is_appended_to(tmp_path: Path) -> None:
+    (tmp_path / "console.log").write_bytes(b"before ")
+    console = SerialConsole(tmp_path / "console.log")
+    console.data_received(b"after")
+    console.close()
+    assert (tmp_path / "console.log").read_bytes() == b"before after"
+    assert console.position == 12
+
+
+def test_a_hundred_megabytes_leave_the_tail_in_memory_and_all_in_the_log(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    piece = (b"y" * 99 + b"\n") * 640
+    tracemalloc.start()
+    try:
+        for _ in range(100_000_000 // len(piece)):
+            console.data_received(piece)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    console.close()
+    assert peak < 8 * TAIL
+    assert len(console.recent) == TAIL
+    assert (tmp_path / "console.log").stat().st_size == console.position == 100_000_000 // len(piece) * len(piece)
+
+
+def test_the_most_recent_bytes_are_the_last_ones(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    for number in range(200):
+        console.data_received(b"%08d" % number * 1000)
+    console.close()
+    assert console.recent == b"".join(b"%08d" % number * 1000 for number in range(200))[-TAIL:]
+
+
+def test_a_full_disk_is_noted_and_does_not_stop_the_console() -> None:
+    console = SerialConsole(Path("/dev/full"))
+    heard: list[bytes] = []
+    console.subscribe(heard.append)
+    console.data_received(b"one")
+    console.data_received(b"two")
+    console.close()
+    assert heard == [b"one", b"two"]
+    assert console.error is not None
+
+
+async def test_what_is_typed_reaches_the_guest(tmp_path: Path) -> None:
+    async with attached(tmp_path / "console.log") as (console, guest):
+        console.write(b"root\r")
+        assert await asyncio.get_running_loop().sock_recv(guest, 100) == b"root\r"
+
+
+def test_typing_into_a_machine_that_is_off_does_nothing(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    console.write(b"root\r")
+    console.close()
+    assert console.position == 0
+
+
+def test_nothing_is_told_after_the_subscription_ended(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    heard: list[bytes] = []
+    unsubscribe = console.subscribe(heard.append)
+    console.data_received(b"one")
+    unsubscribe()
+    console.data_received(b"two")
+    console.close()
+    assert heard == [b"one"]
+
+
+@pytest.mark.parametrize("lines", [1, 3, 40])
+def test_the_tail_is_the_last_lines_without_escape_sequences(tmp_path: Path, lines: int) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    for number in range(100):
+        console.data_received(b"\x1b[1;32m[ ok ]\x1b[0m line %d\r\n" % number)
+    console.close()
+    assert console.tail(lines).splitlines() == [f"[ ok ] line {number}" for number in range(100 - lines, 100)]

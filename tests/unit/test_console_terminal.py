@@ -1,0 +1,84 @@
+"""The console as a person sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qa.console import SerialConsole, Terminal
+from qa.console.terminal import BACKLOG, COLUMNS, HISTORY, LINES
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[SerialConsole]:
+    console = SerialConsole(tmp_path / "console.log")
+    yield console
+    console.close()
+
+
+def test_text_drawn_with_cursor_movements_is_on_the_screen(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"\x1b[2J\x1b[3;10Hword:\x1b[3;5HPass")
+    assert terminal.screen()[2] == "    Pass word:"
+    console.data_received(b"\x1b[3;9H\x1b[1P")
+    assert terminal.screen()[2] == "    Password:"
+    assert terminal.cursor() == (8, 2)
+
+
+def test_it_sees_only_what_comes_after_its_making(console: SerialConsole) -> None:
+    console.data_received(b"before")
+    terminal = Terminal(console)
+    console.data_received(b"after")
+    assert terminal.text() == "after"
+
+
+def test_scrolled_lines_are_kept_above_the_screen(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"".join(b"line %d\r\n" % number for number in range(100)))
+    assert terminal.text().splitlines() == [f"line {number}" for number in range(100)]
+    assert terminal.text(0).splitlines() == [f"line {number}" for number in range(100 - LINES + 1, 100)]
+
+
+def test_a_lot_of_output_keeps_a_bounded_history(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"".join(b"%d\r\n" % number for number in range(3 * HISTORY)))
+    lines = terminal.text().splitlines()
+    assert lines[-1] == str(3 * HISTORY - 1)
+    assert HISTORY <= len(lines) <= HISTORY + LINES
+
+
+def test_of_a_long_backlog_only_the_end_is_fed(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"\x1b[31mfirst\r\n" + (b"x" * 78 + b"\r\n") * (BACKLOG // 80 + 1) + b"last")
+    assert terminal.text().splitlines()[-1] == "last"
+    assert "first" not in terminal.text()
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [b"\x1b[>4;1m", b"\x1b[?25;1;2m", b"\x1b[=3h", b"\x1b[999999999999999999999C", b"\x1b[;;;;;;H", b"\x1b[6n\x1b[c",
+     b"\x1b]999;x\x07",
+     b"\x1bP+q544e\x1b\\", b"\x1b[1;2;3;4;5r", b"\x9b31m", b"\xff\xfe", b"\x1b[38;5m", b"\x1b[38;2;1m", b"\x1b[5;1r\x1b[4L"],
+)  # fmt: skip
+def test_no_sequence_disturbs_what_follows(console: SerialConsole, sequence: bytes) -> None:
+    terminal = Terminal(console)
+    console.data_received(sequence + b"x\r\n")
+    console.data_received(b"\x1bc\x1b[2J\x1b[Hlogin: ")
+    assert terminal.screen()[0] == "login:"
+
+
+def test_it_never_answers_the_guest(console: SerialConsole, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed: list[bytes] = []
+    monkeypatch.setattr(console, "write", typed.append)
+    terminal = Terminal(console)
+    console.data_received(b"\x1b[6n\x1b[c\x1b[5n")
+    terminal.screen()
+    assert typed == []
+
+
+def test_long_lines_wrap(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"x" * (COLUMNS + 5))
+    assert terminal.screen()[:2] == ["x" * COLUMNS, "x" * 5]
