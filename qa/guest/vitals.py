@@ -122,9 +122,15 @@ class Vitals:
     # what waits use
 
     async def off(self) -> None:
-        """Wait until the machine is off, for whatever reason."""
-        while not self.ended:
+        """Wait until the machine is off.
+
+        Raises:
+            QaError: it did not go off, it failed.
+        """
+        while not self.ended or (self._due and not self.failure):  # a failure is known before it is told
             await self._change()
+        if self.failure:
+            raise self.failure
 
     async def reset_after(self, count: int) -> None:
         """Wait until the guest has been reset more than ``count`` times."""
