@@ -116,6 +116,7 @@ class StepFinished(Event):
     outcome: Outcome
     duration_s: float
     detail: str = ""
+    allowed_failure: bool = False
 
 
 Listener = Callable[[Event], None]

@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pexpect.expect import searcher_re
-
 from qa.console.serial import SerialConsole
 from qa.console.terminal import Terminal
 from qa.console.text import plain, without_kernel_lines
@@ -89,6 +87,8 @@ class TextWatch:
             self._match("\n".join(self._terminal.screen()))
 
     def _match(self, text: str) -> None:
+        from pexpect.expect import searcher_re  # noqa: PLC0415 -- nobody who only checks a script pays for it
+
         if self._found.done():
             return
         searcher = searcher_re(list(self._patterns))  # pexpect's: of several matches the one that stands first wins

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyte
-
 from qa.console.serial import SerialConsole
 
 COLUMNS, LINES = 80, 25
@@ -25,6 +23,8 @@ class Terminal:
         self._reset()
 
     def _reset(self) -> None:
+        import pyte  # noqa: PLC0415 -- nobody who only checks a script pays for it
+
         self._screen = pyte.HistoryScreen(COLUMNS, LINES, history=HISTORY, ratio=0.5)
         self._stream = pyte.ByteStream(self._screen)
 
@@ -43,7 +43,7 @@ class Terminal:
             try:
                 self._stream.feed(line)
             except (TypeError, ValueError, IndexError, KeyError):  # a sequence that the emulator does not know
-                self._stream = pyte.ByteStream(self._screen)
+                self._stream = type(self._stream)(self._screen)
 
     def screen(self) -> list[str]:
         """The lines now on the screen, without trailing blanks."""

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from qa.console.serial import SerialConsole
-from qa.errors import UsageError
+from qa.errors import QaError, UsageError
 from qa.guest.channel import Channel
 from qa.guest.shell import ShellChannel
 from qa.guest.vitals import Vitals
@@ -42,7 +42,8 @@ async def find_way_in(
     if choice in {"auto", "ssh"} and ssh is not None and ssh_port is not None:
         from qa.guest.ssh import SshChannel  # noqa: PLC0415 -- costs 0.2 s, and most machines never need it
 
-        ways["ssh"] = asyncio.create_task(SshChannel.connect(ssh, ssh_port, vitals, lambda how: tried.update(ssh=how)))
+        connecting = SshChannel.connect(ssh, ssh_port, vitals=vitals, factor=factor, tell=lambda how: tried.update(ssh=how))
+        ways["ssh"] = asyncio.create_task(connecting)
     if choice in {"auto", "serial"} and login is not None:
         from qa.guest.login import LoginChannel  # noqa: PLC0415
 
@@ -59,18 +60,34 @@ async def find_way_in(
         what = "a network" if choice == "ssh" else "machine: {login: {user: ..., password: ...}}"
         raise UsageError(f"channel {choice!r} needs {what}")
     try:
-        await asyncio.wait(ways.values(), return_when=asyncio.FIRST_COMPLETED)
-        best = next(iter(ways.values()))
-        if not best.done():
-            await asyncio.wait({best}, timeout=BETTER_WAY * factor)
-        name, winner = next((name, way) for name, way in ways.items() if way.done())
-        del ways[name]
-        return winner.result()
+        return await _best_of(ways, BETTER_WAY * factor, tried)
     finally:
         for way in ways.values():
             if way.done() and not way.cancelled() and way.exception() is None:
                 await way.result().close()
             way.cancel()
+
+
+async def _best_of(ways: dict[str, asyncio.Task[Channel]], patience: float, tried: dict[str, str]) -> Channel:
+    """The first of ``ways`` to succeed; a better one, which stands before it, gets ``patience`` to come as well.
+
+    The one that is taken leaves ``ways``; one that fails is noted, and is the error only when it was the last.
+    """
+    while True:
+        await asyncio.wait(ways.values(), return_when=asyncio.FIRST_COMPLETED)
+        for name, way in tuple(ways.items()):
+            if way.done() and isinstance(error := way.exception(), QaError):
+                del ways[name]
+                tried[name] = error.message
+                if not ways:
+                    raise error
+        if any(way.done() for way in ways.values()):
+            break
+    best = next(iter(ways.values()))
+    if not best.done():
+        await asyncio.wait({best}, timeout=patience)
+    name = next(name for name, way in ways.items() if way.done())
+    return ways.pop(name).result()
 
 
 async def _shell(shell: ShellChannel) -> Channel:

@@ -24,6 +24,13 @@ PIECE = 400
 ANSWER_LIMIT = 20.0
 """Seconds for an acknowledgement, before the factor."""
 
+ENTER = b"\n"
+"""A line feed, although keyboards send a carriage return: a login program that was not yet listening when the first line came
+has not learned to translate one, while a line feed ends a line in every state of a terminal."""
+
+AGAIN = 1.0
+"""Seconds without any answer after which a line at the login is typed again."""
+
 _PROMPT = r"[#$%>] ?\Z"
 
 # Output goes to files and comes back encoded: kernel messages and prompts cannot get between, and any byte passes.
@@ -67,19 +74,13 @@ class LoginChannel:
         tell("no login prompt on the serial console yet")
         await TextWatch(console, [r"login: ?\Z"], seen=True).wait()
         tell("at the login prompt")
-        answer = TextWatch(console, [r"[Pp]assword: ?\Z", _PROMPT])
-        console.write(user.encode() + b"\r")
-        if (await answer.wait()).index == 0:
-            answer = TextWatch(console, [r"(?i)incorrect|failure|denied", _PROMPT])
-            console.write(password.encode() + b"\r")
-            if (await answer.wait()).index == 0:
-                raise UsageError(
-                    f"the guest refuses the login of {user!r} on the serial console", hint="check machine: {login: ...}"
-                )
+        asks = await _say(console, user, [r"[Pp]assword: ?\Z", _PROMPT]) == 0
+        if asks and await _say(console, password, [r"(?i)incorrect|failure|denied", _PROMPT]) == 0:
+            raise UsageError(f"the guest refuses the login of {user!r} on the serial console", hint="check machine: {login: ...}")
         channel = cls(console, vitals, factor)
         await channel._send("stty -echo; PS1= PS2= PROMPT_COMMAND=; unset HISTFILE; q_i=")
         for line in _FUNCTIONS.strip().split("\n}")[0].splitlines():
-            console.write(line.encode() + b"\r")
+            console.write(line.encode() + ENTER)
         await channel._send("")
         return channel
 
@@ -88,12 +89,12 @@ class LoginChannel:
         identity = secrets.token_hex(4)
         watch = TextWatch(self._console, [f"<{identity} ok>"])
         # The echo of what is typed must not look like the answer: the shell puts the two halves together.
-        self._console.write(f"{line}\rprintf '<%s ok>\\n' {identity}\r".encode())
+        self._console.write(f"{line}\nprintf '<%s ok>\\n' {identity}\n".encode())
         await Deadline.after(ANSWER_LIMIT, self._factor).wait_for(watch.wait(), "the login shell's answer")
 
     async def _set(self, variable: str, text: str) -> None:
         """Put a long text into a shell variable, piece by piece."""
-        await self._send(f"{variable}=; n='\r'")
+        await self._send(f"{variable}=; n='\n'")
         for start in range(0, len(text), PIECE):
             piece = text[start : start + PIECE]
             await self._send(
@@ -130,7 +131,7 @@ class LoginChannel:
             await self._set("q_c", command)
             started = time.monotonic()
             answer = _Answer(self._console)
-            self._console.write(f"q_r {answer.identity} {limit:.1f}\r".encode())
+            self._console.write(f"q_r {answer.identity} {limit:.1f}\n".encode())
             try:
                 code, stdout, stderr = await answer.complete
             finally:
@@ -163,6 +164,25 @@ class LoginChannel:
 
     async def close(self) -> None:
         """See Channel. The shell stays logged in."""
+
+
+async def _say(console: SerialConsole, line: str, patterns: list[str]) -> int:
+    """Type a line and wait for one of ``patterns``; its number.
+
+    A login program throws away what comes before it has switched the echo off: a line that nothing answers is typed again.
+    """
+    watch = TextWatch(console, patterns)
+    waiting = asyncio.ensure_future(watch.wait())
+    try:
+        while not waiting.done():
+            before = console.position
+            console.write(line.encode() + ENTER)
+            await asyncio.wait({waiting}, timeout=AGAIN)
+            if console.position != before:  # it was taken: the rest is a matter of time
+                await asyncio.wait({waiting})
+        return waiting.result().index
+    finally:
+        waiting.cancel()
 
 
 class _Answer:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO
@@ -23,6 +24,9 @@ BANNER_LIMIT = 5.0
 RETRY_PAUSE = 0.3
 """Seconds between tries while the guest boots: nothing tells from outside when its SSH server starts to listen."""
 
+REFUSED_LIMIT = 20.0
+"""Seconds, before the factor, for which a server may refuse us before that is final: a guest may take its keys late."""
+
 DRAIN = 0.2
 """Seconds that output may trail the exit status. A background child that keeps stdout open is not waited for."""
 
@@ -38,8 +42,8 @@ class SshAccess:
     host_key: asyncssh.SSHKey | None
 
     @classmethod
-    def generate(cls, user: str = "root", *, with_host_key: bool = True) -> SshAccess:
-        """New keys for one run (ed25519)."""
+    def generate(cls, user: str = "root", *, with_host_key: bool) -> SshAccess:
+        """New keys (ed25519), with a host key where the guest can be handed one."""
         host_key = asyncssh.generate_private_key("ssh-ed25519") if with_host_key else None
         return cls(user, asyncssh.generate_private_key("ssh-ed25519", comment="anima-qa"), host_key)
 
@@ -119,8 +123,15 @@ class SshChannel:
         self._vitals = vitals
 
     @classmethod
-    async def connect(cls, access: SshAccess, port: int, vitals: Vitals, tell: Callable[[str], None]) -> SshChannel:
-        """Connect as soon as the guest's server answers; ``tell`` hears how it stands. The caller guards it."""
+    async def connect(
+        cls, access: SshAccess, port: int, *, vitals: Vitals, factor: float, tell: Callable[[str], None]
+    ) -> SshChannel:
+        """Connect as soon as the guest's server answers; ``tell`` hears how it stands. The caller guards it.
+
+        Raises:
+            ChannelLost: a server is there, and keeps refusing us.
+        """
+        refused: Deadline | None = None
         seen = [access.host_key.convert_to_public()] if access.host_key else []
         while True:
             try:
@@ -137,7 +148,16 @@ class SshChannel:
                     keepalive_interval=0,
                 )
             except (OSError, EOFError, TimeoutError, asyncssh.Error) as error:
-                tell(_in_words(error, access.user))
+                how = _in_words(error, access.user)
+                tell(how)
+                if not isinstance(error, _REFUSALS):
+                    refused = None
+                elif refused is None:
+                    refused = Deadline.after(REFUSED_LIMIT, factor)
+                elif refused.expired:
+                    raise ChannelLost(
+                        f"{vitals.name}: no way in by SSH: {how}", hint="use another user, or another channel"
+                    ) from error
                 await asyncio.sleep(RETRY_PAUSE)
             else:
                 return cls(connection, vitals)
@@ -226,6 +246,11 @@ async def _wait_for_banner(port: int) -> None:
             raise ConnectionError("nobody answers yet")
     finally:
         writer.close()
+        with suppress(OSError):  # the reason was told above
+            await writer.wait_closed()
+
+
+_REFUSALS = (asyncssh.PermissionDenied, asyncssh.HostKeyNotVerifiable)
 
 
 def _in_words(error: Any, user: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -14,8 +14,10 @@ from qa.errors import MachineOff, UsageError
 from qa.events import Bus
 from qa.guest.channel import Channel
 from qa.images.image import Image
-from qa.machine.power import PowerCycle
 from qa.machine.setup import MachineSetup
+
+if TYPE_CHECKING:  # whoever only checks a script does not load QEMU's monitor
+    from qa.machine.power import PowerCycle
 
 T = TypeVar("T")
 

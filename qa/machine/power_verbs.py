@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from qa.deadline import Deadline
 from qa.errors import CheckFailed
@@ -11,9 +12,11 @@ from qa.events import MachineEnded, MachineStage
 from qa.guest.entry import find_way_in
 from qa.guest.readiness import READY, Ladder, cloud_init_errors, wait_for_system
 from qa.machine.base import Duration
-from qa.machine.power import PowerCycle
 from qa.machine.setup import BOOT_LIMIT
 from qa.machine.waiting import Waiting
+
+if TYPE_CHECKING:
+    from qa.machine.power import PowerCycle
 
 SHUTDOWN_LIMIT = 90.0
 """Seconds for a clean shutdown: systemd gives a stubborn service 90 s by default."""
@@ -35,6 +38,8 @@ class Power(Waiting):
 
     async def power_on(self) -> None:
         """Switch on without waiting for anything."""
+        from qa.machine.power import PowerCycle  # noqa: PLC0415 -- loads QEMU's monitor
+
         self.stages, self.ready_s, self.ended, self._channel = {}, None, "", None
         self._started = time.monotonic()
         self._ladder = Ladder(self._console, self._reach)

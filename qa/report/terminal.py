@@ -226,7 +226,8 @@ class TerminalReport:
         if event.detail and event.outcome != "passed":
             text += f": {one_line(event.detail)}"
         duration = "" if event.outcome == "skipped" else format_duration(event.duration_s)
-        self._line(event.run, MARKS[event.outcome], duration, text)
+        mark = ("allowed", "yellow") if event.allowed_failure else MARKS[event.outcome]
+        self._line(event.run, mark, duration, text)
 
     def _stage(self, event: MachineStage, run: str | None) -> None:
         detail = f" ({one_line(event.detail)})" if event.detail else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from qa.errors import CheckFailed, UsageError
+from qa.deadline import format_duration
+from qa.errors import CheckFailed, DeadlineExceeded, UsageError
 from qa.scenario.results import CommandOutcome
 from qa.scenario.schema import Expect
 
@@ -31,6 +32,16 @@ def command_outcome(result: Any) -> CommandOutcome:
         truncated=bool(result.truncated) or short_stdout is not stdout or short_stderr is not stderr,
         duration_s=result.duration_s,
     )
+
+
+def check_in_time(result: Any) -> None:
+    """A command that was killed at its time limit has not passed, whatever it printed until then.
+
+    Raises:
+        DeadlineExceeded: it was killed.
+    """
+    if getattr(result, "timed_out", False):
+        raise DeadlineExceeded(f"the command was killed at its time limit, after {format_duration(result.duration_s)}")
 
 
 def check_expectations(expect: Expect, result: Any) -> None:

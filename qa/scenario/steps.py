@@ -12,7 +12,7 @@ from qa.deadline import Deadline
 from qa.events import Bus, Outcome, StepFinished, StepStarted
 from qa.report.folder import ResultsFolder
 from qa.scenario import evidence
-from qa.scenario.expectations import check_expectations, command_outcome, is_command
+from qa.scenario.expectations import check_expectations, check_in_time, command_outcome, is_command
 from qa.scenario.machines import ScriptMachine
 from qa.scenario.problems import ScriptRejected
 from qa.scenario.results import CommandOutcome, StepResult
@@ -198,6 +198,7 @@ class StepRunner:
         done = running.done
         if is_command(result):
             done.command = command_outcome(result)
+            check_in_time(result)
         elif isinstance(result, Path):
             if result.absolute().is_relative_to(self.folder.path.absolute()):
                 done.evidence.append(self.folder.relative(result))
@@ -227,6 +228,7 @@ class StepRunner:
         duration = (running.ended or time.monotonic()) - running.began
         verdict = done.verdict
         detail = verdict.reason if verdict and verdict.error else done.detail
+        allowed = bool(verdict and step.modifiers.allow_failure and verdict.can_be_allowed)
         running.into.append(
             StepResult(
                 index=running.index,
@@ -234,7 +236,7 @@ class StepRunner:
                 verb=step.verb,
                 machine=step.machine,
                 outcome=outcome,
-                allowed_failure=bool(verdict and step.modifiers.allow_failure and verdict.can_be_allowed),
+                allowed_failure=allowed,
                 started_s=round(running.began - self.began, 6),
                 duration_s=round(duration, 6),
                 attempts=running.attempts,
@@ -256,5 +258,6 @@ class StepRunner:
                 outcome=outcome,
                 duration_s=duration,
                 detail=detail,
+                allowed_failure=allowed,
             )
         )

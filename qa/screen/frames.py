@@ -7,9 +7,12 @@ import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qa.errors import QemuFailed
-from qa.qemu.monitor import Monitor
+
+if TYPE_CHECKING:
+    from qa.qemu.monitor import Monitor
 
 _MAX_PIXELS = 64 * 1024 * 1024
 """No display device of ours is larger; a header that claims more is not believed."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qa.errors import UsageError
-from qa.qemu.monitor import Monitor
+
+if TYPE_CHECKING:
+    from qa.qemu.monitor import Monitor
 
 KEYS_PER_SECOND = 40
 """Rate of ``send_chars``. A PS/2 keyboard buffers 16 bytes, about 4 shifted keys; guests under emulation lost keys at 186 a
