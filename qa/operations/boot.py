@@ -32,7 +32,6 @@ from qa.operations.options import MachineOptions
 from qa.paths import Paths
 from qa.qemu.spec import Disk
 
-
 SMALL_GUEST_LIMIT = 30.0
 """Seconds, before the factor, for a guest with the shell built in: it takes 7 s under software emulation on an idle host."""
 
