@@ -11,7 +11,7 @@ purpose=${1:-run}
 debian_guest=(mmdebstrap gdisk e2fsprogs)
 packages=(
     qemu-system-x86 qemu-utils ovmf      # the machine and its firmware
-    cpio grub-common grub-efi-amd64-bin mtools dosfstools xz-utils zstd  # the built-in guest
+    cpio grub-common grub-efi-amd64-bin mtools dosfstools xz-utils  # the built-in guest
     "${debian_guest[@]}"
     python3 python3-venv ca-certificates
 )

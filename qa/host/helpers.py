@@ -39,7 +39,6 @@ HELPERS: tuple[Helper, ...] = (
     Helper("dpkg", ("dpkg-deb",), "building the guests: it unpacks them", build=True),
     Helper("cpio", ("cpio",), "building the built-in guest: its initramfs", build=True),
     Helper("xz", ("xz",), "building the built-in guest: it unpacks kernel modules (.xz)", build=True),
-    Helper("zstd", ("zstd",), "building the built-in guest: it unpacks kernel modules (.zst)", build=True),
     Helper("grub-mkimage", ("grub-mkimage",), "building the guests: their boot loader", build=True),
     Helper("mkfs.fat", ("mkfs.fat",), "building the guests: the EFI system partition", build=True),
     Helper("mtools", ("mcopy",), "building the guests: files on the EFI system partition", build=True),

@@ -53,7 +53,6 @@ PACKAGES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
         ),
         "mtools": ("mtools", "mtools", "mtools", "mtools"),
         "mkfs.fat": ("dosfstools", "dosfstools", "dosfstools", "dosfstools"),
-        "zstd": ("zstd", "zstd", "zstd", "zstd"),
         "xz": ("xz-utils", "xz", "xz", "xz"),
         "mmdebstrap": ("mmdebstrap", "mmdebstrap", "", ""),
         "sgdisk": ("gdisk", "gdisk", "gptfdisk", "gptfdisk"),
