@@ -23,6 +23,8 @@ async def copy_to(channel: Channel, source: Path, target: str, deadline: Deadlin
     A target that ends with ``/``, or an existing folder when the source is a file, is the folder that it is put into;
     otherwise it is the copy's own path. A folder's content joins what an existing target folder has.
 
+    A source that is a symbolic link means what it leads to.
+
     Raises:
         UsageError: there is no such file on this host.
         CheckFailed: the guest refused it; with its words.
@@ -50,7 +52,7 @@ async def copy_to(channel: Channel, source: Path, target: str, deadline: Deadlin
 
 def _pack(source: Path, member: str, spool: BinaryIO) -> None:
     with tarfile.open(fileobj=spool, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        archive.add(source, arcname=member, filter=_owned_by_root)
+        archive.add(source.resolve(), arcname=member, filter=_owned_by_root)
 
 
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -104,10 +106,13 @@ async def copy_from(channel: Channel, source: str, target: Path, deadline: Deadl
 def _unpack(spool: BinaryIO, folder: Path, left_out: list[str]) -> None:
     def safe(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
         try:
-            return tarfile.data_filter(member, path)
+            found = tarfile.data_filter(member, path)
         except tarfile.FilterError:
             left_out.append(member.name)
             return None
+        if found.isdir() or found.isreg():  # the filter takes more of the modes than what could harm: set-id bits
+            found = found.replace(mode=member.mode & 0o777 | (0o700 if found.isdir() else 0o600), deep=False)
+        return found
 
     with tarfile.open(fileobj=spool, mode="r:") as archive:
         archive.extractall(folder, filter=safe)  # noqa: S202 -- the filter judges each member
