@@ -81,6 +81,7 @@ def _parse(ppm: bytes) -> Frame:
     if len(header) < 4 or header[0] != b"P6" or not (header[1] + header[2]).isdigit():
         raise QemuFailed("QEMU wrote no picture of the screen")
     width, height = int(header[1]), int(header[2])
-    if not 0 < width * height <= _MAX_PIXELS or len(ppm) < 3 * width * height:
+    before_pixels = len(b"P6\n%d %d\n255\n" % (width, height))
+    if not 0 < width * height <= _MAX_PIXELS or len(ppm) < before_pixels + 3 * width * height:
         raise QemuFailed(f"QEMU wrote a broken picture of the screen: {width}x{height}, {len(ppm)} bytes")
     return Frame(width, height, ppm)

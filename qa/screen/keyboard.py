@@ -54,7 +54,7 @@ def parse_combination(text: str) -> tuple[str, ...]:
         UsageError: a key is not known; with the nearest name.
     """
     parts = [part.lower() for part in text.strip().split("-")]
-    if text.strip().endswith("-"):  # the minus key itself: "-" or "ctrl--"
+    if parts[-2:] == ["", ""]:  # the minus key itself: "-" or "ctrl--"
         parts = [*parts[:-2], "minus"]
     keys: list[str] = []
     for part in parts:
