@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qa.deadline import Deadline
-from qa.errors import CheckFailed
+from qa.errors import CheckFailed, MachineOff
 from qa.events import MachineEnded, MachineStage
 from qa.guest.entry import find_way_in
 from qa.guest.readiness import READY, Ladder, cloud_init_errors, wait_for_system
@@ -30,6 +30,7 @@ class Power(Waiting):
 
     async def boot(self, timeout: Duration = BOOT_LIMIT) -> None:
         """Switch the machine on and wait until it is ready. A machine that was shut down boots its own disks again."""
+        await self._put_away()
         if self._power is not None:
             self._power.vitals.check()
             return
@@ -102,16 +103,17 @@ class Power(Waiting):
 
     async def shutdown(self, timeout: Duration = SHUTDOWN_LIMIT) -> None:
         """Shut the guest down cleanly and wait until it is off. A machine that is off already stays off."""
+        await self._put_away()
         if self._power is None:
             return
-        power = self._on()
+        power = self._running()
         await self._ask_guest_to("poweroff", power)
         await power.vitals.guard(power.vitals.off(), self._deadline(timeout), "shutdown", off_is_fine=True)
         await self._switch_off("guest shut down")
 
     async def reboot(self, timeout: Duration = BOOT_LIMIT) -> None:
         """Restart the guest cleanly and wait until it is ready again."""
-        power = self._on()
+        power = self._running()
         deadline = self._deadline(timeout)
         before = power.vitals.resets
         self._started = time.monotonic()
@@ -122,6 +124,17 @@ class Power(Waiting):
         self._ladder = Ladder(self._console, self._reach)
         self._reach("reset")
         await power.vitals.guard(self._become_ready(power, deadline), deadline, "readiness after the reboot", seen=self._seen)
+
+    def _running(self) -> PowerCycle:
+        power = self._on()
+        if power.paused:
+            raise MachineOff(f"{self.name} is paused", hint="resume it first")
+        return power
+
+    async def _put_away(self) -> None:
+        """What is left of a machine whose guest has switched itself off."""
+        if self._power and self._power.vitals.ended == "guest shut down" and not self._power.vitals.failure:
+            await self._switch_off("guest shut down")
 
     async def _ask_guest_to(self, action: str, power: PowerCycle) -> None:
         """By its own command where there is a way in (it works without an ACPI daemon), else by button or keys."""

@@ -15,6 +15,7 @@ from qa.machine.commands import Commands, output_evidence
 
 _UNIT = """\
 u={unit}
+command -v systemctl >/dev/null || {{ echo "the guest has no systemd"; exit 3; }}
 while :; do
   ActiveState= LoadState= Job=
   for p in $(systemctl show "$u" -p ActiveState -p LoadState -p Job); do
@@ -93,7 +94,7 @@ class Waiting(Commands, MachineBase):
         """Wait until the guest has switched itself off."""
         if self._power is None and self.ended.startswith("guest shut down"):
             return
-        power = self._on()
+        power = self._power or self._on()  # one that is off already is what is waited for
         await power.vitals.guard(power.vitals.off(), self._deadline(timeout), "shutdown", off_is_fine=True)
         await self._switch_off("guest shut down")
 

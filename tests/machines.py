@@ -1,0 +1,63 @@
+"""Real machines for tests: booted through the same door as a script's, and certainly gone afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qa.config import Config
+from qa.events import Bus, Event
+from qa.fleet import Owner
+from qa.machine import Machine
+from qa.operations.boot import Host, Place
+from qa.operations.catalogue import CATALOGUE
+from qa.operations.options import MachineOptions
+from qa.paths import Paths
+
+
+@dataclass
+class Driven:
+    """A machine that is on, what it told, and its verbs as a script calls them: ``await vm("succeed", "true")``."""
+
+    machine: Machine
+    host: Host
+    results: Path
+    told: list[Event] = field(default_factory=list)
+
+    async def __call__(self, verb: str, value: Any = None, **more: Any) -> Any:
+        operation = CATALOGUE[verb]
+        arguments = operation.as_mapping(value) | more
+        return await operation(self.machine, operation.parse(arguments))
+
+
+@asynccontextmanager
+async def driven(
+    paths: Paths, folder: Path, image: str, cloud_init: Mapping[str, Any] | None = None, **options: Any
+) -> AsyncGenerator[Driven]:
+    """A machine of ``image`` with ``options`` as in a script; its results go to ``folder``."""
+    told: list[Event] = []
+    bus = Bus()
+    bus.subscribe(told.append)
+    place = Place(folder, folder / "console.log", folder / "qemu.log", folder)
+    with Owner.register(paths) as owner:
+        host = Host(paths, Config(), owner)
+        opened = host.open_machine("vm", image, MachineOptions(**options), cloud_init or {}, place=place, bus=bus)
+        async with opened as machine:
+            yield Driven(machine, host, folder, told)
+
+
+def qemus() -> list[int]:
+    """The QEMUs that this process has as children."""
+    found = []
+    for listing in Path("/proc/self/task").glob("*/children"):
+        for pid in listing.read_text().split():
+            try:
+                is_qemu = "qemu" in Path(f"/proc/{pid}/comm").read_text()
+            except OSError:
+                continue
+            if is_qemu:
+                found.append(int(pid))
+    return found
