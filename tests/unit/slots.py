@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 from qa.guest.port import Port
+from qa.guest.shell_script import control_prelude
 from qa.guest.slot import Slot
 
 SHELLS = {"bash": ["bash", "--norc", "--noprofile"], "busybox": ["busybox", "sh"]}
@@ -43,10 +44,7 @@ async def slot_of(shell: str, folder: os.PathLike[str]) -> AsyncGenerator[Slot]:
         yield slot
     finally:
         for process in started:
-            for child in children(str(process.pid)):
-                kill_group(child)
-            process.kill()
-            process.wait()
+            kill_slot(process)
         for port in ports:
             port.close()
         for end in theirs:
@@ -60,10 +58,16 @@ def children(process: str) -> list[int]:
         return [int(pid) for pid in file.read().split()]
 
 
-def kill_group(pid: int) -> None:
-    """What ``q_kill`` does for each child of a slot."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def kill_running(slot: Slot, shell: str = "sh") -> None:
+    """Kill what ``slot`` runs, with the control shell's own function."""
+    subprocess.run([shell], input=f"{control_prelude()}q_kill x {slot.process}\n".encode(), capture_output=True, check=True)
+
+
+def kill_slot(process: subprocess.Popen[bytes]) -> None:
+    """End the slot's shell and all that it runs."""
+    for child in children(str(process.pid)):
+        for kill in (os.killpg, os.kill):
+            with suppress(ProcessLookupError):
+                kill(child, signal.SIGKILL)
+    process.kill()
+    process.wait()
