@@ -44,6 +44,11 @@ class CommandResult:
         return self.stderr.decode("utf-8", errors="replace")
 
 
+def in_one_line(command: str) -> str:
+    """A command of several lines as one, for messages: joined by spaces, two commands would look like one with arguments."""
+    return "; ".join(line for raw in command.splitlines() if (line := " ".join(raw.split())))
+
+
 class Channel(Protocol):
     """A way to run commands in a guest, as root or as the user who logged in."""
 

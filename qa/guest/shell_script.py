@@ -8,6 +8,7 @@ itself. The *control* shell on the virtio console hvc0 starts slots, and kills w
 from __future__ import annotations
 
 import base64
+import re
 
 HELLO = "anima-qa-shell"
 """What the control shell says when it starts, behind a record separator and before a line feed."""
@@ -28,19 +29,20 @@ def control_prelude() -> str:
 
     ``q_slot ID N TOKEN`` starts the slot on ports N and N+1, which says TOKEN, and answers with its process. bash gets no
     controlling terminal, so that a program that insists on one (``sudo``, ``ssh``) fails at once instead of asking; other
-    shells have job control with a terminal only, and get an unused virtual one. ``q_kill ID PROCESS`` kills what that slot runs.
+    shells have job control with a terminal only, and get an unused virtual one. ``q_kill ID PROCESS`` kills what that slot
+    runs: the oldest of its children, for the youngest is the next subshell.
     """
     return (
         ENVIRONMENT
         + r"""q_slot() {
   q_start='exec <>'$(echo /dev/vport*p$2)' >&0 2>'$(echo /dev/vport*p$(($2+1)))'; printf "\036'$3'\n"; '
   if [ -n "$BASH_VERSION" ]; then bash --norc --noprofile -c "$q_start exec bash --norc --noprofile" &
-  else setsid sh -c "{ true <>/dev/tty$((20+$2)); } 2>/dev/null; $q_start exec sh" &
+  else setsid sh -c "[ ! -c /dev/tty$((20+$2)) ] || exec 9<>/dev/tty$((20+$2)); $q_start exec sh" &
   fi
   printf '\036%s %s\n' "$1" $!
 }
 q_kill() {
-  for q in $(cat /proc/$2/task/$2/children); do kill -KILL -$q 2>/dev/null || kill -KILL $q 2>/dev/null; done
+  for q in $(cat /proc/$2/task/$2/children); do kill -KILL -$q 2>/dev/null || kill -KILL $q 2>/dev/null; break; done
   printf '\036%s\n' "$1"
 }
 """
@@ -49,30 +51,68 @@ q_kill() {
 
 
 def slot_prelude(token: str) -> str:
-    """What turns a fresh shell into a slot. It obeys lines that begin with ``token`` and ignores all others: leftovers of an
-    interrupted transfer are never taken for commands.
+    """What turns a fresh shell into a slot.
 
-    ``r ID COMMAND`` runs a command; ``i ID BYTES COMMAND`` does with so many bytes of the port as its stdin, and reads them
-    to the end even when the command does not. Each answers ``ID exit-code survivors`` on stdout and ``ID`` on stderr, where
-    survivors tells whether background children are left that may still write.
+    It obeys lines that begin with ``token`` and ignores all others, so leftovers of an interrupted transfer are never taken
+    for commands. ``TOKEN BYTES COMMAND`` runs a command with so many bytes of the port as its stdin (0: ``/dev/null``), and
+    reads them to the end even when the command does not. The answer is ``TOKEN-NUMBER exit-code survivors`` on stdout and
+    ``TOKEN-NUMBER`` on stderr, where the number counts the answers, and survivors tells whether background children are
+    left that may still write.
+
+    Each command runs in a subshell of its own. Forking is what costs most in it, so the next subshell is forked while the
+    command before it runs, and waits for its turn at a pipe. There are two pipes, lest one takes the other's turn.
     """
     return (
-        r"""set -m; exec 3<&0
+        r"""set -m; exec 3<&0 9<&-
+q_d=$(mktemp -d) && mkfifo $q_d/4 $q_d/5 && exec 4<>$q_d/4 5<>$q_d/5 && rm -r $q_d
 n='
 '
-e() { s=0; kill -0 -$! 2>/dev/null && s=1; printf '\036%s %s %s\n' "$1" "$2" $s; printf '\036%s\n' "$1" >&2; }
-r() { (exec 3<&-; eval "$2") </dev/null & wait $! 2>/dev/null; e "$1" $?; }
-i() { head -c "$2" <&3 | (exec 3<&-; (eval "$3"); c=$?; cat >/dev/null; exit $c) & wait $! 2>/dev/null; e "$1" $?; }
+q_serve() {
+  IFS= read -r q_l <&$1; exec 4<&- 5<&-
+  while :; do
+    IFS= read -r q_l <&3 || { sleep 0.1; continue; }
+    case $q_l in "$q_t "*) break;; esac
+  done
+  q_l=${q_l#* }; q_n=${q_l%% *}; eval "q_c=${q_l#* }"
+  if [ $q_n = 0 ]; then exec 3<&- </dev/null; eval "$q_c"
+  else head -c $q_n <&3 | (exec 3<&-; (eval "$q_c"); q_s=$?; cat >/dev/null; exit $q_s)
+  fi
+}
 """
-        + f"printf '\\036{token} ready\\n'; "
-        + f'while IFS= read -r l; do case $l in "{token} "*) eval "${{l#{token} }}";; esac; done\n'
+        + f"q_t={token}; q_k=0; q_f=4; (q_serve 4) & q_next=$!; printf '\\036{token} ready\\n'\n"
+        + r"""while :; do
+  q_now=$q_next; echo >&$q_f; q_f=$((9-q_f)); (q_serve $q_f) & q_next=$!
+  wait $q_now 2>/dev/null; q_c=$?; q_s=0; kill -0 -$q_now 2>/dev/null && q_s=1
+  q_k=$((q_k+1)); printf '\036%s-%s %s %s\n' $q_t $q_k $q_c $q_s; printf '\036%s-%s\n' $q_t $q_k >&2
+done
+"""
     )
 
 
 def quote_line(command: str) -> str:
-    """``command`` as one shell word on one line: line feeds come from the slot's variable ``n``."""
+    """``command`` as one shell word on one line: line feeds come from the slot's variable ``n``.
+
+    A lone program with plain words as its arguments gets an ``exec``: the subshell becomes it, which saves a process.
+    """
+    first, plain = command.split(" ", 1)[0], _PLAIN_WORDS.fullmatch(command)
+    if plain and "=" not in first and first not in _SHELL_WORDS:
+        return f"'exec {command}'"
     return "'" + command.replace("'", "'\\''").replace("\n", "'\"$n\"'") + "'"
 
+
+_PLAIN_WORDS = re.compile(r"[A-Za-z0-9_./:@%+,=-]+(?: [A-Za-z0-9_./:@%+,=-]+)*")
+_SHELL_WORDS = frozenset(
+    [
+        ".", ":", "alias", "autoload", "bg", "bind", "break", "builtin", "caller", "case", "cd", "chdir", "command",
+        "compgen", "complete", "compopt", "continue", "coproc", "declare", "dirs", "disown", "do", "done", "echo",
+        "elif", "else", "enable", "esac", "eval", "exec", "exit", "export", "false", "fc", "fg", "fi", "for",
+        "function", "getopts", "hash", "help", "history", "if", "in", "jobs", "kill", "let", "local", "logout",
+        "mapfile", "popd", "printf", "pushd", "pwd", "read", "readarray", "readonly", "return", "select", "set",
+        "shift", "shopt", "source", "suspend", "test", "then", "time", "times", "trap", "true", "type", "typeset",
+        "ulimit", "umask", "unalias", "unset", "until", "wait", "while",
+    ]
+)  # fmt: skip
+"""What a shell does itself, in any of bash, dash and BusyBox."""
 
 UNIT_NAME = "anima-qa-shell.service"
 

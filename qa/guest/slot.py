@@ -15,15 +15,15 @@ from qa.guest.shell_script import MARK, quote_line, slot_prelude
 CHUNK = 64 * 1024
 """Bytes handed to a port at once when a command's input is sent."""
 
-_ANSWER_ROOM = 64
+_ANSWER_ROOM = 96
 """Bytes that an answer may have: mark, id, exit code, survivors."""
 
 
 class _AnswerFinder:
-    """Hands a stream on up to the answer that ends it."""
+    """Hands a stream on up to the answer that ends it: a mark, ``name`` (a regular expression), and words."""
 
-    def __init__(self, identity: str, hand_on: Callable[[bytes], None]) -> None:
-        self._answer = re.compile(MARK + identity.encode() + rb"((?: [^\n ]+)*)\n")
+    def __init__(self, name: str, hand_on: Callable[[bytes], None] = lambda _: None) -> None:
+        self._answer = re.compile(MARK + b"(" + name.encode() + rb"(?: [^\n ]+)*)\n")
         self._hand_on = hand_on
         self._held = b""
         self.ended: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
@@ -35,9 +35,9 @@ class _AnswerFinder:
         if match := self._answer.search(data):
             self._pass(data[: match.start()])
             if not self.ended.done():
-                self.ended.set_result(match[1].decode(errors="replace").split())
+                self.ended.set_result(match[1].decode(errors="replace").split(" "))
             return
-        start = data.rfind(MARK, max(0, len(data) - _ANSWER_ROOM))
+        start = data.find(MARK, max(0, len(data) - _ANSWER_ROOM))
         if start >= 0:
             data, self._held = data[:start], data[start:]
         self._pass(data)
@@ -60,29 +60,33 @@ class Slot:
         self._output = output
         self._errors = errors
         self._token = secrets.token_hex(6)
+        self._answers = 0
         self.process = ""
         self.shared = False
         self.dead = False
 
     async def prepare(self, start: Callable[[str], Awaitable[str]]) -> None:
         """Bring the slot up. ``start`` starts its shell in the guest, which says the token given, and returns its process."""
-        up = _AnswerFinder(self._token, lambda _: None)
+        up = _AnswerFinder(self._token)
         self._output.listener = up.feed
         self.process = await start(self._token)
         await up.ended
-        await self._ask(slot_prelude(self._token), self._token)
+        ready = _AnswerFinder(f"{self._token} ready")
+        self._output.listener = ready.feed
+        self._output.write(slot_prelude(self._token).encode())
+        await ready.ended
 
     async def resync(self) -> None:
-        """After an interrupted transfer: whatever is left in the port ends with this line, and is ignored."""
+        """After a kill: whatever is left in the port ends with this line and is ignored, and the count of answers is found."""
         identity = secrets.token_hex(6)
-        await self._ask(f"\n{self._token} printf '\\036%s\\n' {identity}\n", identity)
-
-    async def _ask(self, text: str, identity: str) -> None:
-        finder = _AnswerFinder(identity, lambda _: None)
-        self._output.listener = finder.feed
-        self._output.write(text.encode())
-        await finder.ended
-        self._output.listener = None
+        name = f"{identity}\x1e{self._token}-[0-9]+"
+        stdout, stderr = _AnswerFinder(name), _AnswerFinder(name)
+        self._output.listener, self._errors.listener = stdout.feed, stderr.feed
+        say = f'printf "\\036{identity}"'
+        self._output.write(f"\n{self._token} 0 '{say}; {say} >&2'\n".encode())
+        answer = (await stdout.ended)[0]
+        await stderr.ended
+        self._answers = int(answer.rpartition("-")[2])
 
     async def run(
         self,
@@ -92,19 +96,17 @@ class Slot:
         on_stderr: Callable[[bytes], None],
     ) -> int:
         """Run one command and return its exit code."""
-        identity = secrets.token_hex(6)
-        stdout, stderr = _AnswerFinder(identity, on_stdout), _AnswerFinder(identity, on_stderr)
+        self._answers += 1
+        name = f"{self._token}-{self._answers}"
+        stdout, stderr = _AnswerFinder(name, on_stdout), _AnswerFinder(name, on_stderr)
         self._output.listener, self._errors.listener = stdout.feed, stderr.feed
-        if stdin is None:
-            self._output.write(f"{self._token} r {identity} {quote_line(command)}\n".encode())
-        else:
-            size = os.fstat(stdin.fileno()).st_size
-            self._output.write(f"{self._token} i {identity} {size} {quote_line(command)}\n".encode())
-            while size and (chunk := stdin.read(min(CHUNK, size))):  # never more than was announced
-                size -= len(chunk)
-                self._output.write(chunk)
-                await self._output.drain()
-        code, survivors = await stdout.ended
+        size = os.fstat(stdin.fileno()).st_size if stdin else 0
+        self._output.write(f"{self._token} {size} {quote_line(command)}\n".encode())
+        while stdin and size and (chunk := stdin.read(min(CHUNK, size))):  # never more than was announced
+            size -= len(chunk)
+            self._output.write(chunk)
+            await self._output.drain()
+        _, code, survivors = await stdout.ended
         await stderr.ended
         self._output.listener = self._errors.listener = None
         self.shared = self.shared or survivors == "1"

@@ -184,7 +184,7 @@ class Downloader:
         if failures >= self.patience.attempts:
             raise DownloadFailed(
                 f"cannot fetch {url}: {error}, {failures} times in a row",
-                hint="check the network; what has arrived is kept, and the next try goes on there",
+                hint="check the network and the address; if some of it has arrived, the next try goes on there",
             ) from error
         self.bus.notice(f"{url}: {error}; trying again", level="warning")
         await asyncio.sleep(self.patience.pause(failures))

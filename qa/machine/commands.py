@@ -13,7 +13,7 @@ from qa.deadline import Deadline, format_duration
 from qa.errors import CommandFailed, DeadlineExceeded
 from qa.events import CommandOutput
 from qa.guest import copying
-from qa.guest.channel import CommandResult, Stream
+from qa.guest.channel import CommandResult, Stream, in_one_line
 from qa.machine.base import COMMAND_LIMIT, WAIT_LIMIT, Command, Duration, MachineBase
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
@@ -114,12 +114,12 @@ class Commands(MachineBase):
         return result
 
     def _too_late(self, command: str, deadline: Deadline, result: CommandResult) -> DeadlineExceeded:
-        error = DeadlineExceeded(f"the command did not end within {deadline.describe()} and was killed: {command}")
+        error = DeadlineExceeded(f"the command did not end within {deadline.describe()} and was killed: {in_one_line(command)}")
         error.evidence.update(output_evidence(result))
         return error
 
     def _failed(self, how: str, result: CommandResult) -> CommandFailed:
-        message = f"the command {how} after {format_duration(result.duration_s)}: {result.command}"
+        message = f"the command {how} after {format_duration(result.duration_s)}: {in_one_line(result.command)}"
         return CommandFailed(message, evidence=output_evidence(result), result=result)
 
     async def _retry(self, command: str, timeout: float, good: Callable[[int | None], bool], wanted: str) -> CommandResult:
@@ -133,7 +133,7 @@ class Commands(MachineBase):
                 return last
             await self._pause(min(pause, deadline.remaining))
             pause = min(2 * pause, LONGEST_PAUSE)
-        error = DeadlineExceeded(f"no {wanted} within {deadline.describe()} in {tries} tries: {command}")
+        error = DeadlineExceeded(f"no {wanted} within {deadline.describe()} in {tries} tries: {in_one_line(command)}")
         if last:
             error.evidence["exit code of the last try"] = "none, it was killed" if last.exit_code is None else str(last.exit_code)
             error.evidence.update(output_evidence(last))

@@ -94,7 +94,7 @@ def counted(result: RunResult) -> str:
         "error": "broken off",
         "timeout": "timed out",
         "interrupted": "stopped",
-        "allowed": "failed and may",
+        "allowed": "failed as allowed",
         "skipped": "not run",
     }
     return ", ".join(words + [f"{counts[outcome]} {name}" for outcome, name in names.items() if outcome in counts])
@@ -117,7 +117,11 @@ def _print_step(console: Console, result: RunResult, folder: ResultsFolder, step
 
 
 def _print_command(console: Console, command: CommandOutcome) -> None:
-    _field(console, "command", one_line(command.command, 1000))
+    lines = plain(command.command.strip())
+    if "\n" in lines:
+        _block(console, "command", lines)
+    else:
+        _field(console, "command", one_line(lines, 1000))
     code = "none: it was ended before it was done" if command.exit_code is None else str(command.exit_code)
     _field(console, "exit code", code)
     for name, text in (("stderr", command.stderr), ("stdout", command.stdout)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qa.errors import ScriptError
+from qa.guest.channel import in_one_line
 from qa.operations.operation import Operation
 from qa.scenario.conditions import ConditionError, parse_condition
 from qa.scenario.fit import fit, keys_of, within
@@ -304,5 +305,5 @@ def _title(verb: str, arguments: Mapping[str, Any], bare: str | None) -> str:
     value = arguments.get(bare or "", arguments.get("command"))
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return verb
-    text = " ".join(str(value).split())
+    text = in_one_line(str(value))
     return f"{verb}: {text if len(text) <= TITLE_LENGTH else text[: TITLE_LENGTH - 1] + '…'}"
