@@ -30,12 +30,14 @@ class SerialConsole(asyncio.Protocol):
         self.position = os.fstat(self._file).st_size
         self.error: OSError | None = None
         self._tail = bytearray()
+        self._marked = self.position
         self._listeners: list[Listener] = []
         self._transport: asyncio.Transport | None = None
 
     async def attach(self, channel: socket.socket) -> None:
         """Start reading from ``channel``, the machine's serial port; a machine that boots again has a new one."""
         self.detach()
+        self.mark()
         await asyncio.get_running_loop().create_connection(lambda: self, sock=channel)
 
     def detach(self) -> None:
@@ -74,6 +76,10 @@ class SerialConsole(asyncio.Protocol):
         except OSError as error:  # a full disk must not stall the guest; the run says it at the end
             self.error = error
 
+    def mark(self) -> None:
+        """From here on it is another boot: what was printed before is no longer recent."""
+        self._marked = self.position
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Hand each new piece to ``listener``; the function returned ends that."""
         self._listeners.append(listener)
@@ -86,9 +92,10 @@ class SerialConsole(asyncio.Protocol):
 
     @property
     def recent(self) -> bytes:
-        """The last bytes, at most ``TAIL`` of them."""
-        return bytes(self._tail[-TAIL:])
+        """The last bytes since the machine was started or restarted, at most ``TAIL`` of them."""
+        length = min(TAIL, self.position - self._marked)
+        return bytes(self._tail[-length:]) if length else b""
 
     def tail(self, lines: int = 40) -> str:
         """The last lines as text without escape sequences."""
-        return "\n".join(plain(self.recent[-lines * 400 :]).rstrip().splitlines()[-lines:])
+        return "\n".join(plain(bytes(self._tail[-lines * 400 :])).rstrip().splitlines()[-lines:])

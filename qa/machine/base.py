@@ -67,6 +67,7 @@ class MachineBase:
         self._terminal = Terminal(self._console)
         self._power: PowerCycle | None = None
         self._channel: Channel | None = None
+        self._tried: dict[str, str] = {}
 
     @property
     def image(self) -> Image:

@@ -14,10 +14,6 @@ from qa.machine.setup import MachineSetup
 class Machine(Power, Looking, Hands):
     """A virtual machine to be tested. Its public methods are the verbs of scripts."""
 
-    def __init__(self, setup: MachineSetup, bus: Bus) -> None:
-        super().__init__(setup, bus)
-        self._tried = {}
-
     @classmethod
     @asynccontextmanager
     async def open(cls, setup: MachineSetup, bus: Bus) -> AsyncGenerator[Machine]:

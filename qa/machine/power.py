@@ -64,6 +64,7 @@ class PowerCycle:
         self.paused = False
         self._bus = bus
         self._console = console
+        self._ports: list[Port] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         process.exited.add_done_callback(lambda done: self.vitals.on_exit(done.result(), process.log_tail()))
 
@@ -96,8 +97,8 @@ class PowerCycle:
     async def _connect(self, spec: MachineSpec) -> None:
         sockets = self.process.sockets
         await self._console.attach(sockets[SERIAL])
-        ports = [await Port.attach(sockets[port_channel(number)]) for number in range(spec.ports)]
-        self.shell = ShellChannel(ports, self.vitals, self.setup.factor)
+        self._ports = [await Port.attach(sockets[port_channel(number)]) for number in range(spec.ports)]
+        self.shell = ShellChannel(self._ports, self.vitals, self.setup.factor)
         await self.monitor.connect(sockets[MONITOR])
         if spec.network != "none":
             wanted = {*self.setup.forward, *([SSH_PORT] if self.setup.ssh else [])}
@@ -136,7 +137,8 @@ class PowerCycle:
         self.process.kill()
         await asyncio.shield(self.process.exited)
         await self.monitor.disconnect()
-        await self.shell.close()
+        for port in self._ports:
+            port.close()
         self._console.detach()
         await self.process.stop()
         self.vitals.close()

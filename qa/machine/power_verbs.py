@@ -11,7 +11,7 @@ from qa.errors import CheckFailed, MachineOff
 from qa.events import MachineEnded, MachineStage
 from qa.guest.entry import find_way_in
 from qa.guest.readiness import READY, Ladder, cloud_init_errors, wait_for_system
-from qa.machine.base import Duration
+from qa.machine.base import WAIT_LIMIT, Duration
 from qa.machine.setup import BOOT_LIMIT
 from qa.machine.waiting import Waiting
 
@@ -88,8 +88,6 @@ class Power(Waiting):
         if self._ladder:
             self._ladder.close()
 
-    _tried: dict[str, str]
-
     def _seen(self) -> str:
         """What is known about a boot that does not end: the last rung, the ways in that were tried, and the console."""
         rung = list(self.stages)[-1] if self.stages else "nothing"
@@ -100,6 +98,14 @@ class Power(Waiting):
         elapsed = time.monotonic() - self._started
         self.stages[stage] = round(elapsed, 3)
         self.bus.emit(MachineStage(machine=self.name, stage=stage, elapsed_s=elapsed))
+
+    async def wait_for_shutdown(self, timeout: Duration = WAIT_LIMIT) -> None:
+        """Wait until the guest has switched itself off."""
+        if self._power is None and self.ended.startswith("guest shut down"):
+            return
+        power = self._power or self._on()  # one that is off already is what is waited for
+        await power.vitals.guard(power.vitals.off(), self._deadline(timeout), "shutdown", off_is_fine=True)
+        await self._switch_off("guest shut down")
 
     async def shutdown(self, timeout: Duration = SHUTDOWN_LIMIT) -> None:
         """Shut the guest down cleanly and wait until it is off. A machine that is off already stays off."""
@@ -118,9 +124,10 @@ class Power(Waiting):
         before = power.vitals.resets
         self._started = time.monotonic()
         self.stages, self.ready_s = {}, None
+        self._console.mark()
         await self._ask_guest_to("reboot", power)
         await power.vitals.guard(power.vitals.reset_after(before), deadline, "the reboot")
-        self._channel = None
+        await self._drop_channel()
         self._ladder = Ladder(self._console, self._reach)
         self._reach("reset")
         await power.vitals.guard(self._become_ready(power, deadline), deadline, "readiness after the reboot", seen=self._seen)
@@ -146,6 +153,11 @@ class Power(Waiting):
         else:
             await power.keyboard.press(("ctrl", "alt", "delete"))
 
+    async def _drop_channel(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
     async def crash(self) -> None:
         """Cut the power: the guest has no chance to write anything. ``boot`` starts it again."""
         if self._power is not None:
@@ -169,7 +181,7 @@ class Power(Waiting):
             return
         if self._ladder:
             self._ladder.close()
+        await self._drop_channel()
         await asyncio.shield(power.stop(reason))
         self.ended = power.vitals.ended or reason
-        self._channel = None
         self.bus.emit(MachineEnded(machine=self.name, reason=self.ended))

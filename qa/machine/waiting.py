@@ -90,14 +90,6 @@ class Waiting(Commands, MachineBase):
             watch.close()
         return found.text
 
-    async def wait_for_shutdown(self, timeout: Duration = WAIT_LIMIT) -> None:
-        """Wait until the guest has switched itself off."""
-        if self._power is None and self.ended.startswith("guest shut down"):
-            return
-        power = self._power or self._on()  # one that is off already is what is waited for
-        await power.vitals.guard(power.vitals.off(), self._deadline(timeout), "shutdown", off_is_fine=True)
-        await self._switch_off("guest shut down")
-
     async def _wait_in_guest(self, loop: str, timeout: float, what: str) -> CommandResult:
         """Run a loop in the guest: it sees a change at once, and costs no round trips."""
         deadline = self._deadline(timeout)
@@ -107,6 +99,3 @@ class Waiting(Commands, MachineBase):
             error.evidence.update({title: text for title, text in output_evidence(result).items() if text != "(none)"})
             raise error
         return result
-
-    async def _switch_off(self, reason: str) -> None:
-        raise NotImplementedError
