@@ -86,7 +86,8 @@ async def _best_of(ways: dict[str, asyncio.Task[Channel]], patience: float, trie
     best = next(iter(ways.values()))
     if not best.done():
         await asyncio.wait({best}, timeout=patience)
-    name = next(name for name, way in ways.items() if way.done())
+    done = [name for name, way in ways.items() if way.done()]
+    name = next((name for name in done if ways[name].exception() is None), done[0])
     return ways.pop(name).result()
 
 
