@@ -13,12 +13,13 @@ from qa.operations.catalogue import CATALOGUE
 from qa.operations.operation import operation_of
 from qa.operations.options import MachineOptions, parse_size
 
-VERBS = set(
-    """execute succeed fail wait_until_succeeds wait_until_fails
+NAMES = """
+    execute succeed fail wait_until_succeeds wait_until_fails
     wait_for_ready wait_for_unit wait_for_open_port wait_for_closed_port wait_for_file wait_for_console_text wait_for_shutdown
     screenshot read_console send_key send_chars send_console copy_to copy_from
-    boot shutdown reboot crash pause resume""".split()
-)
+    boot shutdown reboot crash pause resume
+"""
+VERBS = set(NAMES.split())
 
 
 def test_these_are_the_verbs() -> None:
