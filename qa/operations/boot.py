@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import shutil
 import uuid
+import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,12 +18,13 @@ from typing import Any
 from qa.config import Config
 from qa.doctor.judge import Choice, choose_accelerator
 from qa.doctor.trial import Trials
-from qa.errors import UsageError
+from qa.errors import FirmwareMissing, HostError, UsageError
 from qa.events import Bus
 from qa.fleet import Owner
 from qa.guest.shell_script import UNIT, UNIT_NAME, smbios_strings
 from qa.host.firmware import Firmware, find_firmware
 from qa.host.qemu import Qemu, find_qemu
+from qa.host.resources import resources
 from qa.images.image import Image
 from qa.images.overlay import create_disk, create_overlay
 from qa.images.resolve import resolve
@@ -59,6 +62,7 @@ class Host:
     keep: bool = False
     choice: Choice | None = field(default=None, init=False)
     _judging: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _told: weakref.WeakSet[Bus] = field(default_factory=weakref.WeakSet, init=False)
 
     @cached_property
     def qemu(self) -> Qemu:
@@ -95,9 +99,7 @@ class Host:
             QaError: this host cannot run it, or the guest did not come up.
         """
         choice = await self.accelerator(bus)
-        bus.notice(choice.reason)
-        if choice.warning:
-            bus.notice(choice.warning, "warning")
+        self._tell_accelerator(choice, bus)
         image = await resolve(reference, paths=self.paths, bus=bus, base_folder=place.base_folder)
         work = self._work_folder(name, place)
         try:
@@ -112,6 +114,14 @@ class Host:
                 bus.notice(f"the files of {name} are kept in {work}")
             else:
                 shutil.rmtree(work, ignore_errors=True)
+
+    def _tell_accelerator(self, choice: Choice, bus: Bus) -> None:
+        """Once for each run, however many machines it has."""
+        if bus not in self._told:
+            self._told.add(bus)
+            bus.notice(choice.reason)
+            if choice.warning:
+                bus.notice(choice.warning, "warning")
 
     def _work_folder(self, name: str, place: Place) -> Path:
         if not self.keep:
@@ -135,6 +145,8 @@ class Host:
         if cloud_init and not (image.cloud_init and options.seed):
             hint = "leave out cloud_init, or use an image with it" if options.seed else "leave out seed: false"
             raise UsageError(f"image {image.reference!r} gets no cloud-init seed, so cloud_init would have no effect", hint=hint)
+        memory = options.memory or image.memory
+        _check_memory(name, memory)
         wants_ssh = options.network != "none" and (options.channel == "ssh" or (options.channel == "auto" and not image.shell))
         seeded = image.cloud_init and options.seed
         ssh = _new_ssh_access(options, with_host_key=seeded) if wants_ssh else None
@@ -153,7 +165,7 @@ class Host:
             factor=self.config.tcg_factor if choice.accel == "tcg" else 1.0,
             work=work,
             results=place.results,
-            memory=options.memory or image.memory,
+            memory=memory,
             cpus=options.cpus,
             disks=tuple(disks),
             console_log=place.console_log,
@@ -179,10 +191,9 @@ class Host:
             if extra.path is not None:
                 image = await resolve(str(extra.path), paths=self.paths, bus=bus, base_folder=place.base_folder)
                 await create_overlay(image, file, extra.size)
-            elif extra.size is not None:
-                await create_disk(file, extra.size)
             else:
-                raise UsageError(f"disk {number} has neither a size nor a path", hint="write disks: [{size: 1G}]")
+                assert extra.size is not None  # the options were checked
+                await create_disk(file, extra.size)
             disks.append(Disk(file, "qcow2", serial=extra.serial))
         return disks
 
@@ -190,12 +201,24 @@ class Host:
         """What ran the machines, for the report; empty where it was never needed."""
         if self.choice is None:
             return {}
-        return {
+        described = {
             "qemu": f"{self.qemu.version_text} {self.qemu.package}".strip(),
             "accel": self.choice.accel,
             "accel_reason": self.choice.reason,
-            "firmware": str(self.firmware.code),
         }
+        with contextlib.suppress(FirmwareMissing):  # the run's error says so
+            described["firmware"] = str(self.firmware.code)
+        return described
+
+
+def _check_memory(name: str, wanted: int) -> None:
+    """Refuse what can never be had; that there is enough for now is the user's to judge: guests rarely use all of theirs."""
+    total = resources().memory_total
+    if wanted > total:
+        raise HostError(
+            f"{name} is to have {wanted >> 20} MB of memory, and this host has {total >> 20} MB",
+            hint="ask for less in machine: memory",
+        )
 
 
 def _new_ssh_access(options: MachineOptions, *, with_host_key: bool) -> Any:
