@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qa.errors import CheckFailed, DeadlineExceeded, Interrupted, QaError
+from qa.errors import CheckFailed, DeadlineExceeded, Interrupted, NoSpace, QaError
 from qa.events import Outcome
 
 PASSED = 0
@@ -52,6 +53,11 @@ class Verdict:
 def judge(error: BaseException, *, in_step: bool) -> Verdict:
     """The verdict on ``error``. A deadline that passed in a step is a failed step; elsewhere it has a status of its own."""
     error = _first(error)
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        where = f" for {error.filename}" if error.filename else " for a file of this run"
+        error = NoSpace(
+            f"no space is left on the host{where}", hint="free some, or name a larger disk with --out or ANIMA_QA_HOME"
+        )
     if not isinstance(error, QaError):
         message = f"a defect of anima-qa: {type(error).__name__}: {error}"
         return Verdict("error", DEFECT, message, "please report it, with the traceback that is among the evidence", error)

@@ -31,7 +31,11 @@ class Frame:
         from PIL import Image  # noqa: PLC0415 -- costs 60 ms, and most runs' first picture comes late
 
         with Image.open(BytesIO(self.ppm)) as picture:
-            picture.save(path, compress_level=3)
+            try:
+                picture.save(path, compress_level=3)
+            except OSError:  # a full disk: no picture is better than a broken one
+                path.unlink(missing_ok=True)
+                raise
 
     def describe(self) -> str:
         """What can be said without looking closely: an all-black screen is named as such."""
