@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import IO, Any
 
 from qa.errors import QaError
 
@@ -24,6 +24,8 @@ def print_error(error: QaError) -> None:
         console.print(Text("  -> ", style="bold yellow") + Text(error.hint))
 
 
-def print_json(value: Any) -> None:
-    """``value`` as indented JSON on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+def print_json(value: Any, stream: IO[str] | None = None) -> None:
+    """``value`` as indented JSON on ``stream``; by default stdout."""
+    stream = stream or sys.stdout
+    stream.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    stream.flush()

@@ -100,7 +100,7 @@ async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: boo
                     describe_host=partial(describe, host),
                 )
     if as_json:
-        print_json({"runs": [_as_record(one) for one in ended]})
+        print_json({"runs": [_as_record(one) for one in ended]}, lasting(sys.stdout))
     interrupted = [Interrupted.exit_code] if stop.requested else []
     return most_serious([*(one.result.exit_status for one in ended), *interrupted])
 
@@ -114,6 +114,10 @@ def _from_here(image: str | None) -> str | None:
     if image is None or "://" in image:
         return image
     path = Path(image).expanduser()
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder is gone", hint="change to one that is there") from None
     return str(path.absolute()) if "/" in image or (path.suffix and path.is_file()) else image
 
 
