@@ -45,7 +45,7 @@ def load_config(paths: Paths, environment: Mapping[str, str] = os.environ, **fla
     except FileNotFoundError:
         in_file = {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read {file}: {error}") from error
+        raise UsageError(f"cannot read {file}: {error.strerror if isinstance(error, OSError) else error}") from error
     in_environment = {
         name: environment[variable] for name in Config.model_fields if environment.get(variable := f"ANIMA_QA_{name.upper()}")
     }
@@ -58,8 +58,10 @@ def load_config(paths: Paths, environment: Mapping[str, str] = os.environ, **fla
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0])
-        near = get_close_matches(name, Config.model_fields, n=1) if problem["type"] == "extra_forbidden" else []
-        raise UsageError(
-            f"setting {name!r} from {origin.get(name, 'somewhere')}: {problem['msg']}",
-            hint=f"did you mean {near[0]!r}?" if near else None,
-        ) from error
+        place = origin.get(name, "somewhere")
+        if problem["type"] == "extra_forbidden":
+            near = get_close_matches(name, Config.model_fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(Config.model_fields)}"
+            raise UsageError(f"there is no setting {name!r}, which is in {place}", hint=hint) from error
+        said = problem["msg"].removeprefix("Input ")
+        raise UsageError(f"the setting {name!r} from {place} {said}, and is {problem['input']!r}") from error

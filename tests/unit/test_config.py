@@ -65,7 +65,7 @@ def test_a_wrong_value_is_told_with_its_place(
 
 def test_an_unknown_setting_is_told_with_the_nearest(home: Paths) -> None:
     write(home, 'acel = "tcg"')
-    with pytest.raises(UsageError, match=r"setting 'acel' from .*config\.toml") as caught:
+    with pytest.raises(UsageError, match=r"no setting 'acel', which is in .*config\.toml") as caught:
         load_config(home, {})
     assert caught.value.hint == "did you mean 'accel'?"
 
