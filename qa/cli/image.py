@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qa.errors import ImageError, ImageNotFound
+from qa.errors import ImageError, ImageNotFound, UsageError
 from qa.paths import Paths
 
 if TYPE_CHECKING:
@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 force_option = click.option("--force", is_flag=True, help="Do it even if the cache has the image.")
+
+
+def _names(*sources: str) -> Any:
+    """Completion of image names: of the ``cache``, of ``recipes``, of the ``catalogue``."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        from qa.images.catalog import catalogue
+        from qa.images.recipes import recipes
+        from qa.images.store import Store
+
+        names = {
+            "cache": lambda: [folder.name for folder in Store.of(Paths.from_environment()).folders()],
+            "recipes": lambda: list(recipes()),
+            "catalogue": lambda: list(catalogue()),
+        }
+        return [name for source in sources for name in names[source]() if name.startswith(incomplete)]
+
+    return complete
 
 
 @click.group("image")
@@ -58,7 +76,7 @@ def list_images(as_json: bool) -> None:
 
 
 @command.command("pull")
-@click.argument("name")
+@click.argument("name", shell_complete=_names("catalogue"))
 @force_option
 @json_option
 def pull_image(name: str, force: bool, as_json: bool) -> None:
@@ -75,7 +93,7 @@ def pull_image(name: str, force: bool, as_json: bool) -> None:
 
 
 @command.command("build")
-@click.argument("name")
+@click.argument("name", shell_complete=_names("recipes"))
 @click.option("--suite", help="Debian release, for recipes that can build several.")
 @force_option
 @json_option
@@ -94,14 +112,17 @@ def build_image(name: str, suite: str | None, force: bool, as_json: bool) -> Non
 @json_option
 def import_image(path: Path, name: str | None, as_json: bool) -> None:
     """Copy the image file PATH into the cache under NAME (by default the file's)."""
+    from qa.images.recipes import recipes
     from qa.images.store import Store
 
-    store = Store.of(Paths.from_environment())
-    _show(asyncio.run(store.add(path, name or path.stem.lower())), as_json)
+    name = name or path.stem.lower()
+    if name in recipes():
+        raise UsageError(f"{name!r} is the name of a recipe", hint="give another one: anima-qa image import PATH NAME")
+    _show(asyncio.run(Store.of(Paths.from_environment()).add(path, name)), as_json)
 
 
 @command.command("info")
-@click.argument("image")
+@click.argument("image", shell_complete=_names("cache"))
 @json_option
 def image_info(image: str, as_json: bool) -> None:
     """Tell what an image is: a name in the cache, or a file."""
@@ -110,9 +131,10 @@ def image_info(image: str, as_json: bool) -> None:
 
     try:
         facts = _facts(Store.of(Paths.from_environment()).get(image), fully=True)
-    except ImageNotFound:
+    except ImageNotFound as error:
         path = Path(image).expanduser()
         if not path.exists():
+            error.hint = _how_to_get(image) or error.hint
             raise
         found = asyncio.run(probe(path))
         facts = {
@@ -125,7 +147,7 @@ def image_info(image: str, as_json: bool) -> None:
 
 
 @command.command("verify")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=_names("cache"))
 @json_option
 def verify_images(names: tuple[str, ...], as_json: bool) -> int:
     """Read images of the cache again (all, or NAMES) and compare them with what was recorded.
@@ -167,7 +189,7 @@ def verify_images(names: tuple[str, ...], as_json: bool) -> int:
 
 
 @command.command("prune")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=_names("cache"))
 @click.option("--all", "everything", is_flag=True, help="Remove all images of the cache.")
 @json_option
 def prune_images(names: tuple[str, ...], everything: bool, as_json: bool) -> None:
@@ -183,6 +205,17 @@ def prune_images(names: tuple[str, ...], everything: bool, as_json: bool) -> Non
     for name in pruned.removed:
         click.echo(f"removed {name}")
     click.echo(f"{_megabytes(pruned.freed)} freed")
+
+
+def _how_to_get(name: str) -> str | None:
+    from qa.images.catalog import catalogue
+    from qa.images.recipes import recipes
+
+    if name in recipes():
+        return f"it is made when it is first used; make it now with: anima-qa image build {name}"
+    if name in catalogue():
+        return f"it is fetched when it is first used; fetch it now with: anima-qa image pull {name}"
+    return None
 
 
 def _facts(entry: Entry, fully: bool = False) -> dict[str, Any]:

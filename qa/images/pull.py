@@ -8,6 +8,7 @@ import lzma
 import re
 import shutil
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from qa.errors import DownloadFailed, ImageNotFound, NoSpace, UsageError
@@ -45,7 +46,9 @@ async def pull(name: str, *, paths: Paths, bus: Bus, force: bool = False, downlo
     """
     known = catalogue().get(name)
     if known is None:
-        raise ImageNotFound(f"the catalogue has no {name!r}", hint=f"it has: {', '.join(catalogue())}")
+        near = get_close_matches(name, catalogue(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(catalogue())}"
+        raise ImageNotFound(f"the catalogue has no {name!r}", hint=hint)
     store = Store.of(paths)
     if not force and (entry := store.find(name)):
         return entry
