@@ -81,9 +81,9 @@ class Substitution:
         if name in self.scope.values:
             return self.scope.values[name]
         place = self.source.place_of_text(path, "${" + name + "}")
-        hint = did_you_mean(name, self.scope.values) or (
-            f"define it under vars or with --var {name}=..., or write $${{{name}}} where the guest's shell shall see it"
-        )
+        hint = f"define it under vars or with --var {name}=..., or write $${{{name}}} where the guest's shell shall see it"
+        if near := did_you_mean(name, self.scope.values):
+            hint = f"{near} Or define it, under vars or with --var {name}=..."
         if name == ROUND:
             hint = "it is known only inside a repeat"
         elif name in BUILT_IN:

@@ -42,7 +42,7 @@ def test_five_mistakes_are_told_at_once_each_with_line_column_and_what_to_write(
     assert mistakes(tmp_path, FIVE_MISTAKES) == [
         "3:19 '1Q' is not a size: write 512M, 1G or 20G",
         "6:5 unknown verb 'suceed' -> did you mean 'succeed'?",
-        "7:19 there is no variable 'pge' -> did you mean 'page'?",
+        "7:19 there is no variable 'pge' -> did you mean 'page'? Or define it, under vars or with --var pge=...",
         "8:14 'soon' is not a duration: write 90, 90s, 1m30s, 500ms or 1.5h",
         "10:5 two verbs in one step: 'screenshot' and 'reboot' -> make each a step of its own: begin the second with - ",
         "12:9 there is no machine 'server' -> there are: machine",
