@@ -103,7 +103,7 @@ def test_steps_are_named_after_what_they_do(tmp_path: Path) -> None:
     steps = "- succeed: |\n    a\n    b\n- reboot\n- succeed: " + "x" * 100
     steps += "\n- subtest: {name: all, steps: [reboot]}\n- wait_for_open_port: 22"
     names = [step.name for step in read_steps(tmp_path, steps).steps]
-    assert names == ["succeed: a b", "reboot", "succeed: " + "x" * 71 + "…", "all", "wait_for_open_port: 22"]
+    assert names == ["succeed: a; b", "reboot", "succeed: " + "x" * 71 + "…", "all", "wait_for_open_port: 22"]
 
 
 def test_a_step_knows_where_it_is_written(tmp_path: Path) -> None:
