@@ -51,6 +51,8 @@ class Power(Waiting):
             self.ended = "QEMU did not start"
             raise
         self._reach("power-on")
+        for port in self.setup.forward:
+            self.bus.notice(f"port {port} of {self.name} is 127.0.0.1:{self.forwards[port]} on this host")
 
     async def wait_for_ready(self, timeout: Duration = BOOT_LIMIT) -> None:
         """Wait until the guest can be worked with: there is a way in, and its init system has finished booting."""
