@@ -98,7 +98,7 @@ class LoginChannel:
         for start in range(0, len(text), PIECE):
             piece = text[start : start + PIECE]
             await self._send(
-                f"{variable}=${variable}" + "$n".join(shlex.quote(line) if line else "" for line in piece.split("\n"))
+                f"{variable}=${{{variable}}}" + "${n}".join(shlex.quote(line) if line else "" for line in piece.split("\n"))
             )
 
     async def run(

@@ -33,6 +33,13 @@ DRAIN = 0.2
 CHUNK = 256 * 1024
 
 
+_KILL = """\
+q_k() {{ for q in $(cat /proc/$1/task/*/children 2>/dev/null); do q_k $q; done; kill -KILL $1 2>/dev/null; }}
+kill -KILL -{process} 2>/dev/null || q_k {process}
+"""
+"""Kills a process group; where the server did not give the command one of its own (dropbear), the command and its children."""
+
+
 @dataclass(frozen=True)
 class SshAccess:
     """What is needed to get in: the user, our key, and the guest's host key where it was handed to the guest."""
@@ -207,7 +214,7 @@ class SshChannel:
                 code = session.exited.result() if session.exited.done() else None
                 timed_out = not session.exited.done()
                 if timed_out and leader and leader[0].strip().isdigit():
-                    await self._connection.run(f"kill -KILL -{leader[0].decode().strip()}", check=False)
+                    await self._connection.run(_KILL.format(process=leader[0].decode().strip()), check=False)
                 await asyncio.wait({session.closed}, timeout=DRAIN)
             finally:
                 feeding.cancel()
