@@ -35,7 +35,13 @@ class Driven:
 
 @asynccontextmanager
 async def driven(
-    paths: Paths, folder: Path, image: str, cloud_init: Mapping[str, Any] | None = None, **options: Any
+    paths: Paths,
+    folder: Path,
+    image: str,
+    cloud_init: Mapping[str, Any] | None = None,
+    *,
+    config: Config | None = None,
+    **options: Any,
 ) -> AsyncGenerator[Driven]:
     """A machine of ``image`` with ``options`` as in a script; its results go to ``folder``."""
     told: list[Event] = []
@@ -43,7 +49,7 @@ async def driven(
     bus.subscribe(told.append)
     place = Place(folder, folder / "console.log", folder / "qemu.log", folder)
     with Owner.register(paths) as owner:
-        host = Host(paths, Config(), owner)
+        host = Host(paths, config or Config(), owner)
         opened = host.open_machine("vm", image, MachineOptions(**options), cloud_init or {}, place=place, bus=bus)
         async with opened as machine:
             yield Driven(machine, host, folder, told)
@@ -55,7 +61,7 @@ def qemus() -> list[int]:
     for listing in Path("/proc/self/task").glob("*/children"):
         for pid in listing.read_text().split():
             try:
-                is_qemu = "qemu" in Path(f"/proc/{pid}/comm").read_text()
+                is_qemu = "qemu-system" in Path(f"/proc/{pid}/comm").read_text()
             except OSError:
                 continue
             if is_qemu:

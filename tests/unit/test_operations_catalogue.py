@@ -124,7 +124,8 @@ def test_sizes(text: Any, size: int) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"memory": "much"}, {"memory": 0}, {"memory": "-1G"}, {"cpus": 0}, {"cpus": 65}, {"network": "bridge"}, {"forward": [0]},
-     {"channel": "telnet"}, {"disks": [{"serial": "a b"}]}, {"memroy": "1G"}, {"login": {"user": ""}}],
+     {"channel": "telnet"}, {"disks": [{"serial": "a b"}]}, {"memroy": "1G"}, {"login": {"user": ""}},
+     {"network": "none", "forward": [80]}, {"network": "none", "channel": "ssh"}, {"channel": "serial"}, {"disks": [{}]}],
 )  # fmt: skip
 def test_options_that_are_wrong(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -43,10 +43,10 @@ async def test_booting_a_machine_that_is_on_changes_nothing(vm: Driven) -> None:
 
 async def test_a_reboot_starts_the_guest_anew_and_ends_what_ran(vm: Driven) -> None:
     await vm("succeed", "touch /tmp/before")
-    running = asyncio.create_task(vm("execute", "sleep 1000"))
-    await vm("wait_until_succeeds", "pgrep -f 'sleep 1000'")
+    running = asyncio.create_task(vm("execute", "touch /tmp/runs; sleep 1000"))
+    await vm("wait_for_file", "/tmp/runs")
     await vm("reboot")
-    with pytest.raises(ChannelLost, match="the guest was reset while it waited for the end of: sleep 1000"):
+    with pytest.raises(ChannelLost, match="the guest was reset while it waited for the end of: touch /tmp/runs"):
         await running
     await vm("fail", "test -e /tmp/before")
     assert next(iter(vm.machine.stages)) == "reset"
@@ -75,8 +75,8 @@ async def test_a_guest_that_switches_itself_off_can_be_waited_for_late_and_boote
 
 
 async def test_a_clean_shutdown_runs_what_the_guest_runs_at_its_end(vm: Driven) -> None:
-    running = asyncio.create_task(vm("execute", "sleep 1000"))
-    await vm("wait_until_succeeds", "pgrep -f 'sleep 1000'")
+    running = asyncio.create_task(vm("execute", "touch /tmp/runs; sleep 1000"))
+    await vm("wait_for_file", "/tmp/runs")
     await vm("shutdown")
     assert vm.machine.ended == "guest shut down"
     with pytest.raises(MachineOff, match="guest shut down"):
