@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from qa import __version__
 from qa.errors import Interrupted, QaError
-from qa.events import Bus, Event, MachineStage, RunFinished, RunStarted
+from qa.events import Bus, Event, MachineEnded, MachineStage, RunFinished, RunStarted
 from qa.report.folder import ResultsFolder
 from qa.report.write import write_reports
 from qa.scenario import evidence
@@ -40,14 +40,17 @@ class _Run:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     machines: dict[str, ScriptMachine] = field(default_factory=dict)
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
     steps: list[StepResult] = field(default_factory=list)
     verdict: Verdict | None = None
     evidence: list[str] = field(default_factory=list)
 
     def note_stage(self, event: Event) -> None:
-        """Keep the stages of machines that never get ready."""
+        """Keep the stages and the end of machines that never get ready."""
         if isinstance(event, MachineStage):
             self.stages.setdefault(event.machine, {})[event.stage] = round(event.elapsed_s, 6)
+        elif isinstance(event, MachineEnded):
+            self.ended[event.machine] = event.reason
 
 
 async def run_script(
@@ -185,6 +188,7 @@ def _machine_result(plan: MachinePlan, state: _Run) -> MachineResult:
         image=plan.image,
         start="cold",
         stages=state.stages.get(plan.name, {}),
+        ended=state.ended.get(plan.name, ""),
         memory=plan.options.memory or 0,
         cpus=plan.options.cpus,
         console=_inside(state.folder, state.folder.console_log(only)),
