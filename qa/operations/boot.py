@@ -154,7 +154,8 @@ class Host:
         if seeded:
             seed = work / "seed.iso"
             _write_seed(seed, name, cloud_init, ssh)
-            disks.append(Disk(seed, "raw", read_only=True, cdrom=True))
+            # As a disk and not as a CD: kernels for clouds, such as that of Debian 12, have no driver for CDs.
+            disks.append(Disk(seed, "raw", read_only=True, bootable=False))
         return MachineSetup(
             name=name,
             image=image,

@@ -77,9 +77,8 @@ def _disks(disks: tuple[Disk, ...]) -> list[str]:
             f"file.driver=file,file.filename={_escape(disk.path)}{',file.discard=unmap' if discard else ''}",
         ]
         serial = f",serial={disk.serial}" if disk.serial else ""
-        # OVMF ignores -boot: bootindex is the order. A CD (the seed) is never booted from.
-        model = "ide-cd,bus=ide.0" if disk.cdrom else f"virtio-blk-pci,bootindex={number}"
-        argv += ["-device", f"{model},drive={node},id={node}-device{serial}"]
+        boot = f",bootindex={number}" if disk.bootable else ""  # OVMF ignores -boot: this is the order
+        argv += ["-device", f"virtio-blk-pci{boot},drive={node},id={node}-device{serial}"]
     return argv
 
 

@@ -15,13 +15,14 @@ pairs. Linux makes terminals of 8 consoles at most, so they are plain ports: as 
 class Disk:
     """One block device. The format is given, never guessed: a guest can write another format's header into a raw disk.
 
-    ``throwaway`` disks need no crash safety on the host, so the guest's flushes stay in the host's cache.
+    ``bootable`` disks are tried in their order. ``throwaway`` disks need no crash safety on the host, so the guest's flushes
+    stay in the host's cache.
     """
 
     path: Path
     format: str
     read_only: bool = False
-    cdrom: bool = False
+    bootable: bool = True
     throwaway: bool = True
     serial: str | None = None
 
