@@ -82,6 +82,7 @@ class Waiting(Commands, MachineBase):
 
         Kernel messages in the middle of a line do not disturb. The text that matched is the result.
         """
+        self._on()
         deadline = self._deadline(timeout)
         watch = TextWatch(self._console, [pattern], terminal=self._terminal, seen=True)
         try:

@@ -52,6 +52,7 @@ def test_every_verb_but_boot_is_tried_here() -> None:
     assert set(ARGUMENTS) | HARMLESS == set(CATALOGUE) - {"boot"}
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("verb", ARGUMENTS)
 async def test_a_verb_that_needs_the_machine_says_that_it_is_off(machine: Machine, verb: str) -> None:
     with pytest.raises(MachineOff, match="vm is off: never booted") as caught:
