@@ -60,7 +60,7 @@ def slot_prelude(token: str) -> str:
     left that may still write.
 
     Each command runs in a subshell of its own. Forking is what costs most in it, so the next subshell is forked while the
-    command before it runs, and waits for its turn at a pipe. There are two pipes, lest one takes the other's turn.
+    command before it runs, and waits for its turn at a pipe. There are two pipes, lest one takes the other's turn. A port that stays closed for seconds ends the slot.
     """
     return (
         r"""set -m; exec 3<&0 9<&-
@@ -69,9 +69,11 @@ n='
 '
 q_serve() {
   IFS= read -r q_l <&$1; exec 4<&- 5<&-
+  q_m=0
   while :; do
-    IFS= read -r q_l <&3 || { sleep 0.1; continue; }
-    case $q_l in "$q_t "*) break;; esac
+    if IFS= read -r q_l <&3; then case $q_l in "$q_t "*) break;; esac
+    else q_m=$((q_m+1)); [ $q_m -lt 50 ] || { kill $$; exit; }; sleep 0.1
+    fi
   done
   q_l=${q_l#* }; q_n=${q_l%% *}; eval "q_c=${q_l#* }"
   if [ $q_n = 0 ]; then exec 3<&- </dev/null; eval "$q_c"
@@ -79,7 +81,7 @@ q_serve() {
   fi
 }
 """
-        + f"q_t={token}; q_k=0; q_f=4; (q_serve 4) & q_next=$!; printf '\\036{token} ready\\n'\n"
+        + f"trap 'kill -KILL -$q_next; exit' TERM; q_t={token}; q_k=0; q_f=4; (q_serve 4) & q_next=$!; printf '\\036{token} ready\\n'\n"
         + r"""while :; do
   q_now=$q_next; echo >&$q_f; q_f=$((9-q_f)); (q_serve $q_f) & q_next=$!
   wait $q_now 2>/dev/null; q_c=$?; q_s=0; kill -0 -$q_now 2>/dev/null && q_s=1

@@ -64,7 +64,8 @@ def kill_running(slot: Slot, shell: str = "sh") -> None:
 
 
 def kill_slot(process: subprocess.Popen[bytes]) -> None:
-    """End the slot's shell and all that it runs."""
+    """End the slot's shell and all that it runs. It is stopped first, or it would fork the next child meanwhile."""
+    process.send_signal(signal.SIGSTOP)
     for child in children(str(process.pid)):
         for kill in (os.killpg, os.kill):
             with suppress(ProcessLookupError):
