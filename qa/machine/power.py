@@ -104,8 +104,6 @@ class PowerCycle:
             wanted = {*self.setup.forward, *([SSH_PORT] if self.setup.ssh else [])}
             for port in sorted(wanted):
                 self.forwards[port] = await forward_port(self.monitor, port)
-            for port in self.setup.forward:
-                self._bus.notice(f"port {port} of {self.setup.name} is 127.0.0.1:{self.forwards[port]} on this host")
         await self.monitor.execute("cont")
 
     def _on_event(self, name: str, data: dict[str, Any]) -> None:
