@@ -60,7 +60,8 @@ def slot_prelude(token: str) -> str:
     left that may still write.
 
     Each command runs in a subshell of its own. Forking is what costs most in it, so the next subshell is forked while the
-    command before it runs, and waits for its turn at a pipe. There are two pipes, lest one takes the other's turn. A port that stays closed for seconds ends the slot.
+    command before it runs, and waits for its turn at a pipe. There are two pipes, lest one takes the other's turn. A
+    port that stays closed for seconds ends the slot.
     """
     return (
         r"""set -m; exec 3<&0 9<&-
@@ -81,7 +82,8 @@ q_serve() {
   fi
 }
 """
-        + f"trap 'kill -KILL -$q_next; exit' TERM; q_t={token}; q_k=0; q_f=4; (q_serve 4) & q_next=$!; printf '\\036{token} ready\\n'\n"
+        + f"trap 'kill -KILL -$q_next; exit' TERM; q_t={token}; q_k=0; q_f=4; "
+        + f"(q_serve 4) & q_next=$!; printf '\\036{token} ready\\n'\n"
         + r"""while :; do
   q_now=$q_next; echo >&$q_f; q_f=$((9-q_f)); (q_serve $q_f) & q_next=$!
   wait $q_now 2>/dev/null; q_c=$?; q_s=0; kill -0 -$q_now 2>/dev/null && q_s=1
