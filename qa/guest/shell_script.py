@@ -60,8 +60,8 @@ def slot_prelude(token: str) -> str:
     left that may still write.
 
     Each command runs in a subshell of its own. Forking is what costs most in it, so the next subshell is forked while the
-    command before it runs, and waits for its turn at a pipe. There are two pipes, lest one takes the other's turn. A
-    port that stays closed for seconds ends the slot.
+    command before it runs, and waits for its turn at a pipe. There are two pipes, lest one takes the other's turn. A port
+    that stays closed for seconds ends the slot.
     """
     return (
         r"""set -m; exec 3<&0 9<&-
