@@ -65,7 +65,7 @@ def slot_prelude(token: str) -> str:
     """
     return (
         r"""set -m; exec 3<&0 9<&-
-q_d=$(mktemp -d) && mkfifo $q_d/4 $q_d/5 && exec 4<>$q_d/4 5<>$q_d/5 && rm -r $q_d
+q_d=$(mktemp -d -p /run 2>/dev/null || mktemp -d) && mkfifo $q_d/4 $q_d/5 && exec 4<>$q_d/4 5<>$q_d/5 && rm -r $q_d
 n='
 '
 q_serve() {
