@@ -47,7 +47,7 @@ KNOWN_FAILURES = (
         "boot loader's prompt",
         re.compile(rb"(?:^|\r|\x1b\[[0-9;?]*[A-Za-z])grub(?: rescue)?> ?$", re.MULTILINE),
         "the boot loader stopped at its prompt (grub>)",
-        "it found no configuration or no kernel: the console shows what it looked for",
+        "it found no configuration or no kernel, or had too little memory for it: console.log has its messages",
     ),
     KnownFailure(
         "initramfs shell",
