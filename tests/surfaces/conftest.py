@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from program import Program
-
-from qa.paths import Paths
-
-IMAGES = Path(os.environ.get("ANIMA_QA_TEST_CACHE") or Paths.from_environment().cache).absolute() / "images"
-
-
-def new_home(folder: Path) -> Path:
-    """A home whose images are those of this machine."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    (folder / "cache").mkdir(parents=True)
-    (folder / "cache" / "images").symlink_to(IMAGES)
-    return folder
+from program import Program, new_home
 
 
 @pytest.fixture(scope="session")

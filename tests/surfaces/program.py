@@ -13,9 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from qa.paths import Paths
+
 PROGRAM = Path(sys.executable).with_name("anima-qa")
 LIMIT_S = 240.0
 """A program that hangs must not hang the tests; the slowest run, of the Debian guest on a busy host, takes 150 s."""
+
+SHARED_IMAGES = Path(os.environ.get("ANIMA_QA_TEST_CACHE") or Paths.from_environment().cache).absolute() / "images"
+
+
+def new_home(folder: Path) -> Path:
+    """A home whose images are those of this machine."""
+    SHARED_IMAGES.mkdir(parents=True, exist_ok=True)
+    (folder / "cache").mkdir(parents=True)
+    (folder / "cache" / "images").symlink_to(SHARED_IMAGES)
+    return folder
 
 
 @dataclass(frozen=True)
