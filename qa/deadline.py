@@ -48,10 +48,11 @@ def parse_duration(value: str | float) -> float:
 
 def format_duration(seconds: float) -> str:
     """A duration as people write it: ``340 ms``, ``7.1 s``, ``2 min 05 s``."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
+    seconds = round(seconds)
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"

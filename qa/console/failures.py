@@ -32,6 +32,12 @@ KNOWN_FAILURES = (
         error=GuestPanic,
     ),
     KnownFailure(
+        "stalled",
+        re.compile(rb"kthread timer wakeup didn't happen"),
+        "the guest's kernel stands still: a timer of its virtual processors did not fire",
+        "seen under software emulation on an overloaded host: run it again, with less beside it or with cpus: 1",
+    ),
+    KnownFailure(
         "UEFI shell",
         re.compile(rb"UEFI Interactive Shell|\r?\nShell> "),
         "the firmware ended in the UEFI shell",

@@ -5,23 +5,62 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from qa.deadline import Deadline
-from qa.errors import UsageError
+from qa.errors import ChannelLost, UsageError
 from qa.guest.channel import CommandResult, Kept, OutputListener
 from qa.guest.port import Port
 from qa.guest.shell_script import HELLO, MARK, control_prelude
 from qa.guest.slot import Slot
 from qa.guest.vitals import Vitals
 
+T = TypeVar("T")
+
 KILL_LIMIT = 5.0
 """Seconds that a killed command has to go away. One that hangs in the kernel never does: its slot is then given up."""
 
 ANSWER_LIMIT = 60.0
 """Seconds for the control shell's answers, which take milliseconds unless the guest is starved."""
+
+
+class _Shells:
+    """The guest's shells since they last said hello.
+
+    Attributes:
+        idle: slots that wait for a command.
+        unused: ports at which no slot has been started yet.
+        freed: set when there is one of either again.
+        lost: done when these shells are no more.
+    """
+
+    def __init__(self, ports: int) -> None:
+        self.idle: list[Slot] = []
+        self.unused = list(range(1, ports - 1, 2))
+        self.freed = asyncio.Event()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def put(self, slot: Slot) -> None:
+        """A slot has nothing to do."""
+        if not slot.dead:
+            self.idle.append(slot)
+            self.freed.set()
+
+    def put_made(self, making: asyncio.Future[Slot]) -> None:
+        """A slot was made for somebody who does not want it any more."""
+        if not making.cancelled() and making.exception() is None:
+            self.put(making.result())
+
+    def take(self) -> Slot | int | None:
+        """An idle slot or an unused port. A slot that background children may still write to comes last."""
+        clean = [slot for slot in self.idle if not slot.shared]
+        if clean or (self.idle and not self.unused):
+            slot = (clean or self.idle)[0]
+            self.idle.remove(slot)
+            return slot
+        return self.unused.pop(0) if self.unused else None
 
 
 class ShellChannel:
@@ -42,14 +81,13 @@ class ShellChannel:
         self._heard = b""
         self._ready = asyncio.Event()
         self._answers: dict[str, asyncio.Future[list[str]]] = {}
-        self._forget()
+        self._shells = _Shells(len(ports))
 
     def _forget(self) -> None:
         """The guest's side is new: nothing of what was known of it holds."""
         self._ready.clear()
-        self._idle: list[Slot] = []
-        self._unused = list(range(1, len(self._ports) - 1, 2))
-        self._change = asyncio.Condition()
+        before, self._shells = self._shells, _Shells(len(self._ports))
+        before.lost.set_result(None)
 
     # the control shell
 
@@ -63,6 +101,8 @@ class ShellChannel:
                 continue
             if words[0] == HELLO and words[1:] == ["ready"]:
                 self._ready.set()
+                if self._vitals.resets:  # up again after a restart, whoever wished it
+                    self._vitals.booted()
             elif words[0] == HELLO:
                 self._forget()
                 self._control.write(control_prelude().encode())
@@ -99,34 +139,44 @@ class ShellChannel:
         await slot.prepare(start)
         return slot
 
+    async def _while_there(self, shells: _Shells, awaitable: Awaitable[T]) -> T:
+        """Await ``awaitable``, or the end of the guest's shells."""
+        task: asyncio.Future[T] = asyncio.ensure_future(awaitable)
+        try:
+            both: set[asyncio.Future[Any]] = {task, shells.lost}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ChannelLost(f"{self._vitals.name}: the root shell in the guest has ended, and with it what it ran")
+            return task.result()
+        finally:
+            task.cancel()
+
     @asynccontextmanager
     async def _slot(self) -> AsyncGenerator[Slot]:
-        """A slot of one's own. One that background children may still write to comes last."""
+        """A slot of one's own."""
         await self._ready.wait()
-        change, idle = self._change, self._idle
-        async with change:
-            await change.wait_for(lambda: idle or self._unused)
-            clean = [slot for slot in idle if not slot.shared]
-            number = None
-            if clean or not self._unused:
-                slot = (clean or idle)[0]
-                idle.remove(slot)
-            else:
-                number = self._unused.pop(0)
-        if number is not None:
-            slot = await self._new_slot(number)
+        shells = self._shells
+        while (taken := shells.take()) is None:
+            shells.freed.clear()
+            await self._while_there(shells, shells.freed.wait())
+        if isinstance(taken, int):
+            making = asyncio.ensure_future(self._new_slot(taken))
+            try:
+                slot = await self._while_there(shells, asyncio.shield(making))
+            except asyncio.CancelledError:  # its shell starts all the same: keep it for the next
+                making.add_done_callback(shells.put_made)
+                raise
+        else:
+            slot = taken
         try:
             yield slot
         except asyncio.CancelledError:
             # Whoever gave up leaves a command behind: end it, so that the slot serves the next.
-            if not (self._vitals.failure or self._vitals.ended) and idle is self._idle:
+            if not (self._vitals.failure or self._vitals.ended or shells.lost.done()):
                 await asyncio.shield(self._kill(slot))
             raise
         finally:
-            if not slot.dead and idle is self._idle:
-                async with change:
-                    idle.append(slot)
-                    change.notify()
+            shells.put(slot)
 
     async def _kill(self, slot: Slot) -> None:
         """Kill what the slot runs; where that does not help, the slot is given up."""
@@ -180,13 +230,12 @@ class ShellChannel:
 
         async with self._slot() as slot:
             started = time.monotonic()
-            running = asyncio.ensure_future(slot.run(command, stdin, on_stdout, on_stderr))
+            code: int | None
             try:
-                await asyncio.wait({running}, timeout=limit)
-                code = running.result() if running.done() else None
-            finally:
-                running.cancel()
-            if code is None:
+                async with asyncio.timeout(limit):
+                    code = await self._while_there(self._shells, slot.run(command, stdin, on_stdout, on_stderr))
+            except TimeoutError:
+                code = None
                 await self._kill(slot)
             return CommandResult(
                 command=command,

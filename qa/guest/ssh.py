@@ -27,6 +27,9 @@ RETRY_PAUSE = 0.3
 REFUSED_LIMIT = 20.0
 """Seconds, before the factor, for which a server may refuse us before that is final: a guest may take its keys late."""
 
+SESSIONS = 8
+"""Commands at once; more wait. OpenSSH allows 10 sessions on a connection unless told otherwise."""
+
 DRAIN = 0.2
 """Seconds that output may trail the exit status. A background child that keeps stdout open is not waited for."""
 
@@ -128,6 +131,7 @@ class SshChannel:
     def __init__(self, connection: asyncssh.SSHClientConnection, vitals: Vitals) -> None:
         self._connection = connection
         self._vitals = vitals
+        self._sessions = asyncio.Semaphore(SESSIONS)
 
     @classmethod
     async def connect(
@@ -179,8 +183,12 @@ class SshChannel:
         sink: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
         """See Channel."""
-        running = self._run(command, limit, stdin, on_output, sink)
-        return await self._vitals.guard(running, Deadline.after(limit + 60), f"the end of: {command}", reset_is_fine=False)
+
+        async def running() -> CommandResult:
+            async with self._sessions:
+                return await self._run(command, limit, stdin, on_output, sink)
+
+        return await self._vitals.guard(running(), Deadline.after(limit + 60), f"the end of: {command}", reset_is_fine=False)
 
     async def _run(
         self,

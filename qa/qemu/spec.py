@@ -39,7 +39,7 @@ class Flash:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """The whole machine. ``credentials`` are systemd credentials handed over as SMBIOS strings: (name, base64 or text)."""
+    """The whole machine. ``smbios_strings`` (type 11) are what the guest's systemd is told at boot."""
 
     name: str
     accel: Literal["kvm", "tcg"]

@@ -9,6 +9,7 @@ from qa.errors import BootFailed, GuestPanic
 
 SEEN = {
     "panic": b"[    1.234567] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n",
+    "stalled": b"[   24.1] rcu: rcu_preempt kthread timer wakeup didn't happen for 5235 jiffies! g-1135 f0x0\r\n",
     "UEFI shell": b"\x1b[2J\x1b[01;01HUEFI Interactive Shell v2.2\r\n",
     "no boot device": b"BdsDxe: No bootable option or device was found.\r\n",
     "boot loader's prompt": b"\x1b[H\x1b[Jgrub> ",
