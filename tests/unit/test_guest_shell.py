@@ -103,8 +103,7 @@ async def test_who_gives_up_while_a_slot_starts_leaves_it_to_the_next(tmp_path: 
         await guest.says_hello()
         impatient = asyncio.ensure_future(channel.run("true", limit=1000))
         await guest.brings_a_slot_up(meanwhile=impatient.cancel)
-        while not channel._shells.idle:
-            await asyncio.sleep(0)
+        await channel._shells.freed.wait()
         patient = asyncio.ensure_future(channel.run("echo patient", limit=1000))
         await guest.hears(1, b"patient")
         assert guest.slots == 1
