@@ -27,10 +27,10 @@ def fake_qemu(folder: Path, text: str) -> str:
 
 def test_no_firmware(program: Program) -> None:
     (program.cwd / "none").mkdir()
-    ended = program.run_script(SCRIPT, ANIMA_QA_FIRMWARE_DIR=str(program.cwd / "none"))
+    ended = program.run_script(SCRIPT, "--accel", "tcg", ANIMA_QA_FIRMWARE_DIR=str(program.cwd / "none"))
     assert ended.status == 3
     assert "no UEFI firmware" in ended.text
-    assert "install it with" in ended.text or "install" in ended.result["hint"]
+    assert "install" in ended.result["hint"]
     assert (ended.folder / "report.html").exists()
 
 
