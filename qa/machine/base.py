@@ -52,6 +52,7 @@ class MachineBase:
         stages: rung of the ladder to readiness to seconds since power-on, for the last boot.
         ready_s: seconds from power-on to ready, for the last boot; None where it never was.
         channel_name: how commands reach the guest.
+        forwards: port of the guest to the port on 127.0.0.1 that leads there, for the last boot.
         ended: why it is off; empty while it is on.
     """
 
@@ -62,6 +63,7 @@ class MachineBase:
         self.stages: dict[str, float] = {}
         self.ready_s: float | None = None
         self.channel_name = ""
+        self.forwards: dict[int, int] = {}
         self.ended = "never booted"
         self._console = SerialConsole(setup.console_log)
         self._terminal = Terminal(self._console)
@@ -88,11 +90,6 @@ class MachineBase:
     def qemu_log(self) -> Path:
         """QEMU's command lines and messages."""
         return self.setup.qemu_log
-
-    @property
-    def forwards(self) -> dict[int, int]:
-        """Guest port to the port on 127.0.0.1 that leads there."""
-        return dict(self._power.forwards) if self._power else {}
 
     def console_tail(self, lines: int = 40) -> str:
         """The console's last lines, without escape sequences."""

@@ -50,6 +50,7 @@ class Power(Waiting):
             self._ladder.close()
             self.ended = "QEMU did not start"
             raise
+        self.forwards = dict(self._power.forwards)
         self._reach("power-on")
         for port in self.setup.forward:
             self.bus.notice(f"port {port} of {self.name} is 127.0.0.1:{self.forwards[port]} on this host")

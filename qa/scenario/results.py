@@ -60,6 +60,7 @@ class MachineResult(Result):
     memory: int = 0
     cpus: int = 0
     channel: str = ""
+    forwards: dict[int, int] = Field(default_factory=dict, description="Port of the guest to the port on 127.0.0.1.")
     ended: str = ""
     console: str = Field("", description="The raw serial console, relative to the results folder.")
     qemu_log: str = ""

@@ -203,6 +203,7 @@ def _machine_result(plan: MachinePlan, state: _Run) -> MachineResult:
             "stages": dict(machine.stages) or result.stages,
             "memory": plan.options.memory or getattr(image, "memory", 0),
             "channel": machine.channel_name,
+            "forwards": dict(getattr(machine, "forwards", {})),
             "ended": machine.ended,
             "console": _inside(state.folder, machine.console_log),
             "qemu_log": _inside(state.folder, machine.qemu_log),

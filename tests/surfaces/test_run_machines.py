@@ -99,6 +99,12 @@ def test_this_host_reaches_forwarded_ports(three: tuple[Ended, dict[str, str], l
     assert three[1] == {"server": "hello from server\n", "client": "hello from client\n"}
 
 
+def test_the_result_has_the_forwarded_ports(three: tuple[Ended, dict[str, str], list[str]]) -> None:
+    forwards = {machine["name"]: machine["forwards"] for machine in three[0].result["machines"]}
+    told = {name: {"80": int(port)} for name, port in NOTICE.findall(three[0].text)}
+    assert forwards == {**told, "island": {}}
+
+
 def test_a_restricted_network_does_not_reach_this_host(three: tuple[Ended, dict[str, str], list[str]]) -> None:
     assert len(three[2]) == 1  # the server, which may
 
