@@ -86,12 +86,12 @@ async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: boo
     summary = console if as_json else Console(file=lasting(sys.stdout))
     jobs = min(config.jobs, len(scripts))
     with Owner.register(paths) as owner:
-        host = Host(paths, config, owner)
+        host = Host(paths, config, owner, keep)
         async with TerminalReport(bus, console, jobs=jobs, verbose=verbose, summary=summary) as terminal:
             with stop_on_signals(stop, bus.notice):
                 ended = await run_scripts(
                     scripts,
-                    open_for=open_on(host, keep=keep),
+                    open_for=open_on(host),
                     out=config.out,
                     stop=stop,
                     jobs=jobs,

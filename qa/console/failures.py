@@ -27,7 +27,7 @@ KNOWN_FAILURES = (
         PANIC,
         re.compile(rb"Kernel panic - not syncing: ?([^\r\n]*)[\r\n]"),
         "the guest's kernel panicked",
-        "the console's last lines show where",
+        "the first lines of the panic show where",
         always=True,
         error=GuestPanic,
     ),

@@ -96,6 +96,12 @@ class SerialConsole(asyncio.Protocol):
         length = min(TAIL, self.position - self._marked)
         return bytes(self._tail[-length:]) if length else b""
 
+    def tail_from(self, text: str, lines: int = 40) -> str:
+        """The lines from the last one with ``text`` on; the last lines where it is not there."""
+        recent = plain(bytes(self._tail)).rstrip().splitlines()
+        found = [number for number, line in enumerate(recent) if text in line]
+        return "\n".join(recent[found[-1] :][:lines]) if found else self.tail(lines)
+
     def tail(self, lines: int = 40) -> str:
         """The last lines as text without escape sequences."""
         return "\n".join(plain(bytes(self._tail[-lines * 400 :])).rstrip().splitlines()[-lines:])

@@ -200,10 +200,15 @@ class _Answer:
 
     def _hear(self, data: bytes) -> None:
         self._text += data
-        if self.complete.done() or not (end := self._end.search(self._text, max(0, len(self._text) - len(data) - 64))):
+        if self.complete.done() or not self._end.search(_KERNEL.sub(b"", self._text[-len(data) - _LONGEST_LINE :])):
+            return
+        # Kernel messages come in the middle of anything, of the answer's own marks as well.
+        text = _KERNEL.sub(b"", bytes(self._text))
+        end = self._end.search(text)
+        if end is None:
             return
         mark = b"<%s " % self.identity.encode()
-        parts = bytes(self._text[: end.start()]).split(mark)
+        parts = text[: end.start()].split(mark)
         if len(parts) != 3:
             self.complete.set_exception(ChannelLost("the serial console lost a part of a command's answer"))
             return
@@ -216,11 +221,14 @@ class _Answer:
 
 
 _KERNEL = re.compile(rb"\[ *\d+\.\d{6}\][^\r\n]*\r?\n?")
+_LONGEST_LINE = 1024
+"""Bytes before the newest ones in which the end may begin, kernel messages in it included."""
+
 _HEX_DUMP = re.compile(rb"(?:\s[0-9a-f]{2})+\s*")
 
 
 def _decode(text: bytes) -> bytes:
-    text = _KERNEL.sub(b"", text).strip(b"\r\n")
+    text = text.strip(b"\r\n")
     if _HEX_DUMP.fullmatch(text):
         return bytes.fromhex(text.decode())
     return base64.b64decode(re.sub(rb"\s", b"", text), validate=True)

@@ -17,6 +17,10 @@ LAST_WORDS = 0.2
 """Seconds from the first sign of a failure to its report: what the guest still prints (a panic's trace) is evidence."""
 
 
+PANIC_LINES = 16
+"""Lines of a panic that are shown: the reason, the process, and the top of the call trace."""
+
+
 class Vitals:
     """The state of one power cycle: from power-on to off, told by QMP events, the console, and QEMU's exit.
 
@@ -62,7 +66,9 @@ class Vitals:
         """Take a QMP event."""
         if event == "GUEST_PANICKED":
             self.ended = "guest panicked"
-            self._fail_soon(GuestPanic(f"{self.name}: the guest's kernel panicked", hint="the console's last lines show where"))
+            self._fail_soon(
+                GuestPanic(f"{self.name}: the guest's kernel panicked", hint="the first lines of the panic show where")
+            )
         elif event == "SHUTDOWN" and data.get("reason") != "guest-panic":
             self.ended = self.ended or ("guest shut down" if data.get("guest") else "shut down")
             self._wake("off")
@@ -110,6 +116,8 @@ class Vitals:
 
     def _fail(self, error: QaError) -> None:
         if self.failure is None:
+            if isinstance(error, GuestPanic):  # its first lines tell more than its last, which are registers
+                error.evidence.setdefault("panic", self.console.tail_from("Kernel panic", PANIC_LINES))
             error.evidence.setdefault("console, last lines", self.console.tail())
             self.failure = error
         self._wake("failed")

@@ -53,7 +53,8 @@ class Place:
 class Host:
     """This host, ready to boot machines: what it offers is looked up once and when it is first needed.
 
-    ``keep`` leaves a machine's disks in its results folder.
+    ``keep`` leaves a machine's files in its results folder: its disks, which are overlays on their images, and its firmware
+    variables.
     """
 
     paths: Paths
@@ -111,7 +112,7 @@ class Host:
                 yield machine
         finally:
             if self.keep:
-                bus.notice(f"the files of {name} are kept in {work}")
+                bus.notice(f"the disks of {name} are kept in {work}")
             else:
                 shutil.rmtree(work, ignore_errors=True)
 
@@ -126,7 +127,7 @@ class Host:
     def _work_folder(self, name: str, place: Place) -> Path:
         if not self.keep:
             return self.owner.machine_folder(name)
-        work = place.results / f"machine-{name}"
+        work = place.results / f"disks-{name}"
         work.mkdir(parents=True)
         return work
 

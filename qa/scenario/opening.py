@@ -17,12 +17,8 @@ from qa.scenario.results import HostResult
 from qa.scenario.script import Script
 
 
-def open_on(host: Host, *, keep: bool = False) -> OpenFor:
-    """How scripts' machines are booted on ``host``: logs and pictures go to the run's folder.
-
-    With ``keep`` the files of machines that came up stay after the run: their disks, which are overlays on their images, and
-    their firmware variables. A notice says where.
-    """
+def open_on(host: Host) -> OpenFor:
+    """How scripts' machines are booted on ``host``: logs and pictures go to the run's folder."""
 
     def open_for(script: Script, folder: ResultsFolder, bus: Bus) -> OpenMachine:
         many = len(script.machines) > 1
@@ -39,11 +35,6 @@ def open_on(host: Host, *, keep: bool = False) -> OpenFor:
             )
             async with host.open_machine(name, image, options, cloud_init, place=place, bus=bus) as machine:
                 yield machine
-                if keep:
-                    await machine.destroy()  # nothing writes to its disks any more
-                    kept = host.paths.work / f"kept-{folder.path.name}-{name}"
-                    machine.setup.work.rename(kept)
-                    bus.notice(f"the disks of {name} are kept in {kept}")
 
         return open_machine
 

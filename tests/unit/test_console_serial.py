@@ -113,3 +113,11 @@ def test_the_tail_is_the_last_lines_without_escape_sequences(tmp_path: Path, lin
         console.data_received(b"\x1b[1;32m[ ok ]\x1b[0m line %d\r\n" % number)
     console.close()
     assert console.tail(lines).splitlines() == [f"[ ok ] line {number}" for number in range(100 - lines, 100)]
+
+
+async def test_the_lines_from_a_text_on_are_those_from_its_last_appearance(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    console.data_received(b"Kernel panic: old\r\nreboot\r\nKernel panic: new\r\nwhy\r\nwhere\r\nregisters\r\n")
+    assert console.tail_from("Kernel panic", 3) == "Kernel panic: new\nwhy\nwhere"
+    assert console.tail_from("no such text", 1) == console.tail(1)
+    console.close()

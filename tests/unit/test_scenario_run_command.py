@@ -27,11 +27,11 @@ def worlds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, World]:
     """Scripts by name, to what their machines did; a world may be put in before the run."""
     worlds: dict[str, World] = {}
 
-    def open_on(host: Any, *, keep: bool) -> Any:
+    def open_on(host: Any) -> Any:
         def open_for(script: Any, folder: ResultsFolder, bus: Any) -> Any:
             world = worlds.setdefault(script.name, World(folder))
             world.folder, world.bus = folder, bus
-            world.settings = (host.config, keep)  # type: ignore[attr-defined]
+            world.settings = (host.config, host.keep)  # type: ignore[attr-defined]
             return world.open_machine
 
         return open_for
