@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, ClassVar, Literal
+
+from qa.deadline import Deadline
+from qa.errors import UsageError
+from qa.guest.vitals import Vitals
 
 Stream = Literal["stdout", "stderr"]
 OutputListener = Callable[[Stream, bytes], None]
@@ -49,37 +55,6 @@ def in_one_line(command: str) -> str:
     return "; ".join(line for raw in command.splitlines() if (line := " ".join(raw.split())))
 
 
-class Channel(Protocol):
-    """A way to run commands in a guest, as root or as the user who logged in."""
-
-    name: str
-
-    async def run(
-        self,
-        command: str,
-        *,
-        limit: float,
-        stdin: BinaryIO | None = None,
-        on_output: OutputListener | None = None,
-        sink: Callable[[bytes], None] | None = None,
-    ) -> CommandResult:
-        """Run ``command`` in a POSIX shell and wait for it.
-
-        Args:
-            command: a shell command; several lines are fine.
-            limit: seconds after which its process group is killed; the result then has ``timed_out``.
-            stdin: a file whose whole content it reads; nothing (``/dev/null``) where it is None.
-            on_output: called with each piece of output as it comes.
-            sink: takes stdout whole instead of the result, for transfers.
-
-        Raises:
-            MachineError: the guest died, rebooted, or the channel broke.
-        """
-
-    async def close(self) -> None:
-        """Give the channel up. The guest does not notice."""
-
-
 class Kept:
     """The head and the tail of a stream."""
 
@@ -114,3 +89,98 @@ class Kept:
         if not self._cut:
             return bytes(self._head + self._tail)
         return bytes(self._head) + b"\n[... %d bytes cut out here ...]\n" % self._cut + bytes(self._tail)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a channel is asked to run; see `Channel.run`."""
+
+    command: str
+    limit: float
+    stdin: BinaryIO | None = None
+    on_output: OutputListener | None = None
+    sink: Callable[[bytes], None] | None = None
+
+
+class Output:
+    """Takes what a command prints and makes the result of it."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._stdout, self._stderr = Kept(), Kept()
+        self._started = time.monotonic()
+
+    def stdout(self, data: bytes) -> None:
+        """A piece of stdout."""
+        (self._call.sink or self._stdout.add)(data)
+        if self._call.on_output and data:
+            self._call.on_output("stdout", data)
+
+    def stderr(self, data: bytes) -> None:
+        """A piece of stderr."""
+        self._stderr.add(data)
+        if self._call.on_output and data:
+            self._call.on_output("stderr", data)
+
+    def result(self, exit_code: int | None, *, timed_out: bool, duration_s: float | None = None) -> CommandResult:
+        """The result. The duration counts from the making of this object where it is not given."""
+        return CommandResult(
+            command=self._call.command,
+            exit_code=None if timed_out else exit_code,
+            stdout=self._stdout.value(),
+            stderr=self._stderr.value(),
+            duration_s=time.monotonic() - self._started if duration_s is None else duration_s,
+            truncated=self._stdout.truncated or self._stderr.truncated,
+            timed_out=timed_out,
+        )
+
+
+class Channel(ABC):
+    """A way to run commands in a guest, as root or as the user who logged in.
+
+    Args:
+        vitals: tell when the guest is dead; no command outlives it.
+        patience: seconds beyond a command's limit that the channel may need for its own work, killing it included.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, vitals: Vitals, patience: float) -> None:
+        self._vitals = vitals
+        self._patience = patience
+
+    async def run(
+        self,
+        command: str,
+        *,
+        limit: float,
+        stdin: BinaryIO | None = None,
+        on_output: OutputListener | None = None,
+        sink: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        """Run ``command`` in a POSIX shell and wait for it.
+
+        Args:
+            command: a shell command; several lines are fine.
+            limit: seconds after which its process group is killed; the result then has ``timed_out``.
+            stdin: a file whose whole content it reads; nothing (``/dev/null``) where it is None.
+            on_output: called with each piece of output as it comes; on the serial login that is when the command has ended.
+            sink: takes stdout whole instead of the result, for transfers.
+
+        Raises:
+            UsageError: the command has a character that no command can have.
+            MachineError: the guest died, rebooted, or the channel broke.
+        """
+        if "\0" in command:
+            raise UsageError("a command cannot contain a NUL character")
+        deadline = Deadline.after(limit + self._patience)
+        running = self._run(Call(command, limit, stdin, on_output, sink))
+        return await self._vitals.guard(running, deadline, f"the end of: {command}", reset_is_fine=False)
+
+    @abstractmethod
+    async def _run(self, call: Call) -> CommandResult:
+        """Do it, and end by itself."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give the channel up. The guest does not notice."""

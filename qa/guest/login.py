@@ -15,7 +15,7 @@ from typing import BinaryIO
 from qa.console import SerialConsole, TextWatch
 from qa.deadline import Deadline
 from qa.errors import ChannelLost, UsageError
-from qa.guest.channel import CommandResult, Kept, OutputListener
+from qa.guest.channel import Call, Channel, CommandResult, Output
 from qa.guest.vitals import Vitals
 
 PIECE = 400
@@ -23,6 +23,9 @@ PIECE = 400
 
 ANSWER_LIMIT = 20.0
 """Seconds for an acknowledgement, before the factor."""
+
+KILLED = 128 + 9
+"""Exit code of a command that SIGKILL ended."""
 
 ENTER = b"\n"
 """A line feed, although keyboards send a carriage return: a login program that was not yet listening when the first line came
@@ -44,14 +47,14 @@ printf '<%s o>\n' "$1"; q_e $d/o; printf '<%s e>\n' "$1"; q_e $d/e; printf '<%s 
 """
 
 
-class LoginChannel:
+class LoginChannel(Channel):
     """Commands typed into a login shell. Their output comes when they end, not while they run."""
 
     name = "serial"
 
     def __init__(self, console: SerialConsole, vitals: Vitals, factor: float) -> None:
+        super().__init__(vitals, 6 * ANSWER_LIMIT * factor)  # a long command goes in pieces, each with an answer
         self._console = console
-        self._vitals = vitals
         self._factor = factor
         self._lock = asyncio.Lock()
 
@@ -101,60 +104,25 @@ class LoginChannel:
                 f"{variable}=${{{variable}}}" + "${n}".join(shlex.quote(line) if line else "" for line in piece.split("\n"))
             )
 
-    async def run(
-        self,
-        command: str,
-        *,
-        limit: float,
-        stdin: BinaryIO | None = None,
-        on_output: OutputListener | None = None,
-        sink: Callable[[bytes], None] | None = None,
-    ) -> CommandResult:
-        """See Channel; ``on_output`` hears of the output when the command has ended."""
-        if "\0" in command:
-            raise UsageError("a command cannot contain a NUL character")
-        running = self._run(command, limit, stdin, on_output, sink)
-        deadline = Deadline.after(limit + ANSWER_LIMIT * 6 * self._factor)
-        return await self._vitals.guard(running, deadline, f"the end of: {command}", reset_is_fine=False)
-
-    async def _run(
-        self,
-        command: str,
-        limit: float,
-        stdin: BinaryIO | None,
-        on_output: OutputListener | None,
-        sink: Callable[[bytes], None] | None,
-    ) -> CommandResult:
+    async def _run(self, call: Call) -> CommandResult:
+        output = Output(call)
         async with self._lock:
-            if stdin:
-                await self._send_file(stdin)
-            await self._set("q_c", command)
+            if call.stdin:
+                await self._send_file(call.stdin)
+            await self._set("q_c", call.command)
             started = time.monotonic()
             answer = _Answer(self._console)
-            self._console.write(f"q_r {answer.identity} {limit:.1f}\n".encode())
+            self._console.write(f"q_r {answer.identity} {call.limit:.1f}\n".encode())
             try:
                 code, stdout, stderr = await answer.complete
             finally:
                 answer.close()
             duration = time.monotonic() - started
-            if stdin:
+            if call.stdin:
                 await self._send('rm -f "$q_i"; q_i=')
-        kept, kept_errors = Kept(), Kept()
-        (sink or kept.add)(stdout)
-        kept_errors.add(stderr)
-        if on_output:
-            on_output("stdout", stdout)
-            on_output("stderr", stderr)
-        timed_out = code == 137 and duration >= limit
-        return CommandResult(
-            command=command,
-            exit_code=None if timed_out else code,
-            stdout=kept.value(),
-            stderr=kept_errors.value(),
-            duration_s=duration,
-            truncated=kept.truncated or kept_errors.truncated,
-            timed_out=timed_out,
-        )
+        output.stdout(stdout)
+        output.stderr(stderr)
+        return output.result(code, timed_out=code == KILLED and duration >= call.limit, duration_s=duration)
 
     async def _send_file(self, stdin: BinaryIO) -> None:
         await self._send("q_i=$(mktemp); : >$q_i.b64")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from qa.deadline import Deadline
-from qa.errors import ChannelLost, UsageError
-from qa.guest.channel import CommandResult, Kept, OutputListener
+from qa.errors import ChannelLost
+from qa.guest.channel import Call, Channel, CommandResult, Output
 from qa.guest.port import Port
 from qa.guest.shell_script import HELLO, MARK, control_prelude
 from qa.guest.slot import Slot
@@ -63,7 +62,7 @@ class _Shells:
         return self.unused.pop(0) if self.unused else None
 
 
-class ShellChannel:
+class ShellChannel(Channel):
     """Commands over pairs of virtio serial ports, several at once.
 
     Attributes:
@@ -73,8 +72,8 @@ class ShellChannel:
     name = "shell"
 
     def __init__(self, ports: Sequence[Port], vitals: Vitals, factor: float = 1.0) -> None:
+        super().__init__(vitals, ANSWER_LIMIT * factor)
         self._ports = ports
-        self._vitals = vitals
         self._factor = factor
         self._control = ports[0]
         self._control.listener = self._hear
@@ -187,65 +186,17 @@ class ShellChannel:
         except TimeoutError:
             slot.dead = True
 
-    # the channel
-
-    async def run(
-        self,
-        command: str,
-        *,
-        limit: float,
-        stdin: BinaryIO | None = None,
-        on_output: OutputListener | None = None,
-        sink: Callable[[bytes], None] | None = None,
-    ) -> CommandResult:
-        """See Channel."""
-        if "\0" in command:
-            raise UsageError("a command cannot contain a NUL character")
-        return await self._vitals.guard(
-            self._run(command, limit, stdin, on_output, sink),
-            Deadline.after(limit + ANSWER_LIMIT * self._factor),
-            f"the end of: {command}",
-            reset_is_fine=False,
-        )
-
-    async def _run(
-        self,
-        command: str,
-        limit: float,
-        stdin: BinaryIO | None,
-        on_output: OutputListener | None,
-        sink: Callable[[bytes], None] | None,
-    ) -> CommandResult:
-        stdout, stderr = Kept(), Kept()
-
-        def on_stdout(data: bytes) -> None:
-            (sink or stdout.add)(data)
-            if on_output:
-                on_output("stdout", data)
-
-        def on_stderr(data: bytes) -> None:
-            stderr.add(data)
-            if on_output:
-                on_output("stderr", data)
-
+    async def _run(self, call: Call) -> CommandResult:
         async with self._slot() as slot:
-            started = time.monotonic()
-            code: int | None
+            output = Output(call)
+            code: int | None = None
             try:
-                async with asyncio.timeout(limit):
-                    code = await self._while_there(self._shells, slot.run(command, stdin, on_stdout, on_stderr))
+                async with asyncio.timeout(call.limit):
+                    running = slot.run(call.command, call.stdin, output.stdout, output.stderr)
+                    code = await self._while_there(self._shells, running)
             except TimeoutError:
-                code = None
                 await self._kill(slot)
-            return CommandResult(
-                command=command,
-                exit_code=code,
-                stdout=stdout.value(),
-                stderr=stderr.value(),
-                duration_s=time.monotonic() - started,
-                truncated=stdout.truncated or stderr.truncated,
-                timed_out=code is None,
-            )
+            return output.result(code, timed_out=code is None)
 
     async def close(self) -> None:
         """See Channel. The ports stay open: the shell is there again after a reboot."""

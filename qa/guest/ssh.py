@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import asyncssh
 
 from qa.deadline import Deadline
 from qa.errors import ChannelLost
-from qa.guest.channel import CommandResult, Kept, OutputListener
+from qa.guest.channel import Call, Channel, CommandResult, Output
 from qa.guest.vitals import Vitals
 
 BANNER_LIMIT = 5.0
@@ -26,6 +25,9 @@ RETRY_PAUSE = 0.3
 
 REFUSED_LIMIT = 20.0
 """Seconds, before the factor, for which a server may refuse us before that is final: a guest may take its keys late."""
+
+PATIENCE = 60.0
+"""Seconds beyond a command's limit: for a free session, and for killing the command in another one."""
 
 SESSIONS = 8
 """Commands at once; more wait. OpenSSH allows 10 sessions on a connection unless told otherwise."""
@@ -123,14 +125,14 @@ class _Session(asyncssh.SSHClientSession[bytes]):
 _SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "ABRT": 6, "KILL": 9, "SEGV": 11, "PIPE": 13, "ALRM": 14, "TERM": 15}
 
 
-class SshChannel:
+class SshChannel(Channel):
     """Commands over one kept SSH connection, each in a session of its own."""
 
     name = "ssh"
 
     def __init__(self, connection: asyncssh.SSHClientConnection, vitals: Vitals) -> None:
+        super().__init__(vitals, PATIENCE)
         self._connection = connection
-        self._vitals = vitals
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     @classmethod
@@ -173,52 +175,29 @@ class SshChannel:
             else:
                 return cls(connection, vitals)
 
-    async def run(
-        self,
-        command: str,
-        *,
-        limit: float,
-        stdin: BinaryIO | None = None,
-        on_output: OutputListener | None = None,
-        sink: Callable[[bytes], None] | None = None,
-    ) -> CommandResult:
-        """See Channel."""
+    async def _run(self, call: Call) -> CommandResult:
+        async with self._sessions:
+            return await self._run_in_session(call)
 
-        async def running() -> CommandResult:
-            async with self._sessions:
-                return await self._run(command, limit, stdin, on_output, sink)
-
-        return await self._vitals.guard(running(), Deadline.after(limit + 60), f"the end of: {command}", reset_is_fine=False)
-
-    async def _run(
-        self,
-        command: str,
-        limit: float,
-        stdin: BinaryIO | None,
-        on_output: OutputListener | None,
-        sink: Callable[[bytes], None] | None,
-    ) -> CommandResult:
-        stdout, stderr = Kept(), Kept()
+    async def _run_in_session(self, call: Call) -> CommandResult:
+        output = Output(call)
         leader: list[bytes] = []
 
         def take(datatype: int | None, data: bytes) -> None:
-            if datatype is not None:
-                if not leader:  # the first line on stderr is the process group
-                    first, found, data = data.partition(b"\n")
-                    leader.append(first if found else b"")
-                stderr.add(data)
-            else:
-                (sink or stdout.add)(data)
-            if on_output and data:
-                on_output("stderr" if datatype is not None else "stdout", data)
+            if datatype is None:
+                output.stdout(data)
+                return
+            if not leader:  # the first line on stderr is the process group
+                first, found, data = data.partition(b"\n")
+                leader.append(first if found else b"")
+            output.stderr(data)
 
-        started = time.monotonic()
         try:
             session = _Session(take)
-            channel, _ = await self._connection.create_session(lambda: session, f"echo $$ >&2\n{command}", encoding=None)
-            feeding = asyncio.ensure_future(_feed(channel, session, stdin))
+            channel, _ = await self._connection.create_session(lambda: session, f"echo $$ >&2\n{call.command}", encoding=None)
+            feeding = asyncio.ensure_future(_feed(channel, session, call.stdin))
             try:
-                await asyncio.wait({session.exited}, timeout=limit)
+                await asyncio.wait({session.exited}, timeout=call.limit)
                 code = session.exited.result() if session.exited.done() else None
                 timed_out = not session.exited.done()
                 if timed_out and leader and leader[0].strip().isdigit():
@@ -229,16 +208,8 @@ class SshChannel:
                 channel.close()
         except (asyncssh.Error, OSError) as error:
             self._vitals.check()
-            raise ChannelLost(f"{self._vitals.name}: the SSH connection broke during: {command} ({error})") from error
-        return CommandResult(
-            command=command,
-            exit_code=None if timed_out else code,
-            stdout=stdout.value(),
-            stderr=stderr.value(),
-            duration_s=time.monotonic() - started,
-            truncated=stdout.truncated or stderr.truncated,
-            timed_out=timed_out,
-        )
+            raise ChannelLost(f"{self._vitals.name}: the SSH connection broke during: {call.command} ({error})") from error
+        return output.result(code, timed_out=timed_out)
 
     async def close(self) -> None:
         """See Channel."""
