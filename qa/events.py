@@ -47,6 +47,14 @@ class MachineStage(Event):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ConsoleLine(Event):
+    """The newest line on a machine's serial console, told now and then while it boots: a sign of life."""
+
+    machine: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MachineEnded(Event):
     """A machine is off. ``reason`` is, for example, ``guest shut down`` or ``guest panicked``."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 from qa.console.serial import SerialConsole
+from qa.console.text import plain
 from qa.guest.channel import Channel
 
 SHELL = "shell"
@@ -21,11 +23,22 @@ _RUNGS = (
 """What the serial console says at each rung. A quiet guest skips some: they tell where a boot hangs, not whether it goes on."""
 
 
-class Ladder:
-    """Notes the first time each rung is seen. ``reached`` is called with its name."""
+SIGN_OF_LIFE = 1.0
+"""Seconds between two lines of the console that are told while a guest boots."""
 
-    def __init__(self, console: SerialConsole, reached: Callable[[str], None]) -> None:
+
+class Ladder:
+    """Notes the first time each rung is seen.
+
+    ``reached`` is called with its name, and ``said`` now and then with the console's newest line.
+    """
+
+    def __init__(
+        self, console: SerialConsole, reached: Callable[[str], None], said: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._reached = reached
+        self._said = said
+        self._said_at = 0.0
         self._missing = dict(_RUNGS)
         self._carried = b""
         self._unsubscribe = console.subscribe(self._hear)
@@ -37,6 +50,9 @@ class Ladder:
             if pattern.search(window):
                 del self._missing[name]
                 self._reached(name)
+        if time.monotonic() - self._said_at >= SIGN_OF_LIFE and (text := plain(window).strip()):
+            self._said_at = time.monotonic()
+            self._said(text.splitlines()[-1].strip())
 
     def close(self) -> None:
         """Stop looking; what runs in a guest that is up may print anything."""

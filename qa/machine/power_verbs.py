@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qa.deadline import Deadline
 from qa.errors import CheckFailed, MachineOff
-from qa.events import MachineEnded, MachineStage
+from qa.events import ConsoleLine, MachineEnded, MachineStage
 from qa.guest.entry import find_way_in
 from qa.guest.readiness import READY, Ladder, cloud_init_errors, wait_for_system
 from qa.machine.base import WAIT_LIMIT, Duration
@@ -43,7 +43,7 @@ class Power(Waiting):
 
         self.stages, self.ready_s, self.ended, self._channel = {}, None, "", None
         self._started = time.monotonic()
-        self._ladder = Ladder(self._console, self._reach)
+        self._ladder = Ladder(self._console, self._reach, self._tell_line)
         try:
             self._power = await PowerCycle.start(self.setup, self._console, self.bus)
         except BaseException:
@@ -110,6 +110,9 @@ class Power(Waiting):
         await power.vitals.guard(power.vitals.off(), self._deadline(timeout), "shutdown", off_is_fine=True)
         await self._switch_off("guest shut down")
 
+    def _tell_line(self, text: str) -> None:
+        self.bus.emit(ConsoleLine(machine=self.name, text=text))
+
     async def shutdown(self, timeout: Duration = SHUTDOWN_LIMIT) -> None:
         """Shut the guest down cleanly and wait until it is off. A machine that is off already stays off."""
         await self._put_away()
@@ -131,7 +134,7 @@ class Power(Waiting):
         await self._ask_guest_to("reboot", power)
         await power.vitals.guard(power.vitals.reset_after(before), deadline, "the reboot")
         await self._drop_channel()
-        self._ladder = Ladder(self._console, self._reach)
+        self._ladder = Ladder(self._console, self._reach, self._tell_line)
         self._reach("reset")
         await power.vitals.guard(self._become_ready(power, deadline), deadline, "readiness after the reboot", seen=self._seen)
 

@@ -20,6 +20,7 @@ from qa.errors import QaError
 from qa.events import (
     Bus,
     CommandOutput,
+    ConsoleLine,
     Event,
     MachineEnded,
     MachineStage,
@@ -64,11 +65,12 @@ class _Run:
     steps: int = 0
     current: dict[str, tuple[str, float]] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, str] = field(default_factory=dict)
 
     def waits_for(self) -> str:
         """The innermost step, and how far machines have come that are not ready."""
         step = list(self.current.values())[-1][0] if self.current else "its machines"
-        stages = ", ".join(f"{machine}: {stage}" for machine, stage in self.stages.items())
+        stages = ", ".join(f"{machine}: {stage}{self.lines.get(machine, '')}" for machine, stage in self.stages.items())
         return f"{step} ({stages})" if stages else step
 
     def current_since(self) -> float:
@@ -188,7 +190,7 @@ class TerminalReport:
                 self._runs[event.run].current[event.index] = (one_line(event.name, 120), self._clock())
             case StepFinished():
                 self._finish_step(event)
-            case MachineStage():
+            case MachineStage() | ConsoleLine():
                 self._stage(event, run)
             case MachineEnded():
                 self._line(run, ("-", "dim"), "", f"{event.machine} is off: {one_line(event.reason)}")
@@ -222,6 +224,7 @@ class TerminalReport:
         if run := self._runs.get(event.run):
             run.current.pop(event.index, None)
             run.stages.clear()
+            run.lines.clear()
         text = "  " * event.index.count(".") + one_line(event.name, 160)
         if event.detail and event.outcome != "passed":
             text += f": {one_line(event.detail)}"
@@ -229,7 +232,11 @@ class TerminalReport:
         mark = ("allowed", "yellow") if event.allowed_failure else MARKS[event.outcome]
         self._line(event.run, mark, duration, text)
 
-    def _stage(self, event: MachineStage, run: str | None) -> None:
+    def _stage(self, event: MachineStage | ConsoleLine, run: str | None) -> None:
+        if isinstance(event, ConsoleLine):
+            if run in self._runs:
+                self._runs[run].lines[event.machine] = f", console: {one_line(event.text, 80)}"
+            return
         detail = f" ({one_line(event.detail)})" if event.detail else ""
         if run in self._runs:
             self._runs[run].stages[event.machine] = event.stage

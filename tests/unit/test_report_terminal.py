@@ -14,6 +14,7 @@ from rich.console import Console
 from qa.events import (
     Bus,
     CommandOutput,
+    ConsoleLine,
     Event,
     MachineEnded,
     MachineStage,
@@ -139,6 +140,19 @@ def test_silence_ends_with_a_line_that_says_what_is_awaited() -> None:
     assert text_of(console).splitlines()[before:] == [
         "...       32.0 s  still waiting for wait_for_unit: nginx (machine: kernel)"
     ]
+
+
+def test_a_wait_for_a_machine_quotes_its_console() -> None:
+    bus, clock, console = Bus(), Clock(), Console(file=io.StringIO(), width=200)
+    report = TerminalReport(bus, console, live=False, clock=clock)
+    bus.emit(run_started())
+    bus.emit(MachineStage(machine="machine", stage="init", elapsed_s=9.0))
+    bus.emit(ConsoleLine(machine="machine", text="[  OK  ] Started \x1b[1mssh.service\x1b[0m"))
+    assert "ssh" not in text_of(console)
+    clock.now = HEARTBEAT_S + 2
+    report.heartbeat()
+    waited_for = "its machines (machine: init, console: [ OK ] Started ssh.service)"
+    assert text_of(console).splitlines()[-1].endswith(waited_for)
 
 
 async def test_a_live_display_shows_the_step_that_runs_and_leaves_only_lines() -> None:
