@@ -17,7 +17,7 @@ packages=(
 )
 case $purpose in
     run) ;;
-    test) packages+=(chromium openssh-client git procps) ;;
+    test) packages+=(chromium openssh-client git procps busybox) ;;
     *) echo "host-packages: unknown purpose '$purpose' (run or test)" >&2; exit 2 ;;
 esac
 

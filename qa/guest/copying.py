@@ -7,7 +7,7 @@ import errno
 import os
 import shlex
 import shutil
-import tarfile
+import sys
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -15,6 +15,11 @@ from typing import BinaryIO, cast
 from qa.deadline import Deadline
 from qa.errors import CheckFailed, DeadlineExceeded, NoSpace, QaError, UsageError
 from qa.guest.channel import Channel, CommandResult
+
+if sys.version_info >= (3, 12):
+    import tarfile
+else:
+    from backports import tarfile
 
 
 async def copy_to(channel: Channel, source: Path, target: str, deadline: Deadline) -> None:

@@ -26,7 +26,7 @@ CLOUD_INIT = {
 UNITS = {
     "good": "[Service]\nExecStart=/bin/sleep infinity\n",
     "slow": "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 2\n",
-    "bad": "[Service]\nExecStart=/bin/sh -c 'echo the disk is on fire; exit 3'\n",
+    "bad": "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo the disk is on fire; exit 3'\n",
     "idle": "[Service]\nExecStart=/bin/true\n",
 }
 

@@ -148,7 +148,7 @@ async def test_a_file_of_the_host_that_cannot_be_read_is_named(host: Path, guest
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(host / "file"))
 
-    monkeypatch.setattr(tarfile.TarFile, "add", refuse)
+    monkeypatch.setattr("qa.guest.copying.tarfile.TarFile.add", refuse)
     with pytest.raises(UsageError, match="file cannot be read: Permission denied"):
         await copy_to(LocalShell(), host / "file", f"{guest}/x", soon())
 
