@@ -16,7 +16,7 @@ SPEC = MachineSpec(
     accel="tcg",
     memory=256 << 20,
     cpus=2,
-    flash=Flash(Path("/fw/code.fd"), "raw", Path("/work/vars.fd"), "raw"),
+    flash=Flash(Path("/fw/code.fd"), "raw", Path("/machine/vars.fd"), "raw"),
     disks=(Disk(Path("/machine/disk0.qcow2"), "qcow2"), Disk(Path("/machine/seed.iso"), "raw", read_only=True, bootable=False)),
 )
 
