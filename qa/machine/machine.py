@@ -25,6 +25,8 @@ class Machine(Power, Looking, Hands):
             await machine.destroy()
 
     async def destroy(self) -> None:
-        """Switch off and close the logs."""
+        """Switch off and close the logs; a log that could not be written whole is told."""
         await self._switch_off("destroyed")
+        if error := self._console.error:
+            self.bus.notice(f"the console log of {self.name} is not complete: {error.strerror}", "warning")
         self._console.close()

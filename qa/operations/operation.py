@@ -33,11 +33,6 @@ class Operation:
     run: Callable[..., Awaitable[Any]]
     bare: str | None = None
 
-    @property
-    def takes_timeout(self) -> bool:
-        """Whether the operation has a time limit of its own, set by ``timeout``."""
-        return "timeout" in self.arguments.model_fields
-
     def parse(self, value: Any) -> Arguments:
         """The arguments out of what a script has behind the verb: nothing, a lone value, or a mapping.
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from qa.errors import MachineOff, UsageError
-from qa.events import Bus
+from qa.events import Bus, Event, Notice
 from qa.images.image import Image
 from qa.machine import Machine, MachineSetup
 from qa.operations.catalogue import CATALOGUE
@@ -36,6 +36,16 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
     )
     async with Machine.open(setup, Bus()) as machine:
         yield machine
+
+
+async def test_a_console_log_that_could_not_be_written_is_told_at_the_end(machine: Machine) -> None:
+    told: list[Event] = []
+    machine.bus.subscribe(told.append)
+    machine._console.error = OSError(28, "No space left on device")
+    await machine.destroy()
+    assert [event.message for event in told if isinstance(event, Notice)] == [
+        "the console log of vm is not complete: No space left on device"
+    ]
 
 
 ARGUMENTS: dict[str, Any] = {

@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_an_error_at_its_place(name: str, value: Any, place
 
 
 def test_only_what_waits_takes_a_timeout() -> None:
-    assert {name for name, operation in CATALOGUE.items() if not operation.takes_timeout} == {
+    assert {name for name, operation in CATALOGUE.items() if "timeout" not in operation.arguments.model_fields} == {
         "screenshot", "read_console", "send_key", "send_chars", "send_console", "crash", "pause", "resume",
     }  # fmt: skip
 
