@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from qa.deadline import DEFAULT_TCG_FACTOR
 from qa.errors import UsageError
 from qa.paths import Paths
+from qa.sizes import Size
 
 
 class Config(BaseModel):
@@ -26,6 +27,12 @@ class Config(BaseModel):
     qemu: Path | None = Field(None, description="The QEMU program, where it is not the one found in PATH.")
     out: Path = Field(Path("results"), description="Folder in which each run makes its results folder.")
     jobs: int = Field(1, ge=1, le=64, description="How many scripts run at once.")
+    snapshots: Path | None = Field(None, description="Folder of frozen machines; `snapshots` in the cache where it is not given.")
+    snapshot_limit: Size | None = Field(
+        None,
+        description="How much frozen machines may take on the disk, for example 20G; where it is not given 20 GiB, or half of "
+        "what is free there and taken by them, if that is less.",
+    )
     tcg_factor: float = Field(
         DEFAULT_TCG_FACTOR, ge=1, le=100, description="Time limits on guests are multiplied by this under software emulation."
     )

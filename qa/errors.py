@@ -77,6 +77,24 @@ class DownloadFailed(ImageError):
     """An image could not be fetched, or what came was not what was promised."""
 
 
+class SnapshotError(HostError):
+    """A frozen machine cannot be stored, read or removed."""
+
+
+class SnapshotUnusable(SnapshotError):
+    """A frozen machine is there and cannot be used: it is damaged, or what it depends on has changed. ``id`` is its own."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, evidence: Mapping[str, str] | None = None, snapshot: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, evidence=evidence)
+        self.id = snapshot
+
+
+class SnapshotNotFound(UsageError):
+    """There is no frozen machine of that name."""
+
+
 class MachineError(QaError):
     """The guest or QEMU died, or cannot do what a live machine must."""
 

@@ -47,6 +47,11 @@ class Paths:
         return self.cache / "work"
 
     @property
+    def snapshots(self) -> Path:
+        """Frozen machines, where no setting says another place."""
+        return self.cache / "snapshots"
+
+    @property
     def verdicts(self) -> Path:
         """What is remembered of this host's accelerators."""
         return self.state / "accelerators.json"

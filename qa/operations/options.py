@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-
-
-def parse_size(value: Any) -> Any:
-    """Bytes from ``"512M"``, ``"1.5G"``, ``"20 GiB"`` or a plain number; units are powers of 1024."""
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
-    if isinstance(value, str):
-        raise ValueError(f"{value!r} is not a size: write 512M, 1G or 20G")
-    return value
-
-
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size, json_schema_input_type=int | str),
-    Field(gt=0, description="A size in bytes, or with a unit: 512M, 1G, 20G (powers of 1024)."),
-]
-
+from qa.sizes import Size
 
 LEAST_MEMORY = 64 << 20
 """Bytes. With 56 MB the firmware comes up only at times, with 32 it stops with an exception, with less it says nothing at all."""

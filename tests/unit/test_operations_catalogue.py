@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from qa.machine import Machine
 from qa.operations.catalogue import CATALOGUE
 from qa.operations.operation import operation_of
-from qa.operations.options import MachineOptions, parse_size
+from qa.operations.options import MachineOptions
+from qa.sizes import parse_size
 
 NAMES = """
     execute succeed fail wait_until_succeeds wait_until_fails

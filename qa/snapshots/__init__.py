@@ -1,0 +1,1 @@
+"""Frozen machines: templates, restore points, and the store that keeps them."""
