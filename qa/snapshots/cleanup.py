@@ -14,7 +14,7 @@ from typing import Any
 
 from qa.snapshots import locks
 from qa.snapshots.entry import LOCK, disk_size, last_use
-from qa.snapshots.manifest import FILE_NAME, ID, read_bounded
+from qa.snapshots.manifest import FILE_NAME, ID, one_line, read_bounded
 
 DRAFT = ".draft-"
 TRASH = ".trash-"
@@ -68,8 +68,8 @@ def _item(folder: Path) -> Item:
     return Item(
         id=folder.name,
         folder=folder,
-        kind=str(claims.get("kind", "")),
-        title=str(claims.get("title", "")),
+        kind=one_line(str(claims.get("kind", ""))),
+        title=one_line(str(claims.get("title", ""))),
         ephemeral=claims.get("ephemeral") is True,
         parents=frozenset(one for one in parents if isinstance(one, str)) if isinstance(parents, list) else frozenset(),
         size=disk_size(folder),
@@ -112,9 +112,7 @@ def take_out(root: Path, items: dict[str, Item], wanted: Iterable[str], *, all_o
             return []
         return [_hide(root, items, one) for one in _leaves_first(items, free)]
     finally:
-        for descriptor in locked.values():
-            if descriptor is not None:
-                os.close(descriptor)
+        _unlock(locked)
 
 
 def _lock(path: Path, name: str, locked: dict[str, int | None]) -> bool:
@@ -126,6 +124,21 @@ def _lock(path: Path, name: str, locked: dict[str, int | None]) -> bool:
         raise
     locked[name] = descriptor
     return descriptor is not None
+
+
+def _unlock(locked: dict[str, int | None]) -> None:
+    for descriptor in locked.values():
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def held(items: dict[str, Item], wanted: Iterable[str]) -> set[str]:
+    """Those that somebody holds now."""
+    locked: dict[str, int | None] = {}
+    try:
+        return {one for one in wanted if not _lock(items[one].folder / LOCK, one, locked)}
+    finally:
+        _unlock(locked)
 
 
 def _leaves_first(items: dict[str, Item], chosen: set[str]) -> list[str]:
@@ -186,13 +199,11 @@ def take_out_leftovers(root: Path) -> list[Gone]:
 
 
 def _is_dead(draft: Path) -> bool:
-    held: dict[str, int | None] = {}
+    locked: dict[str, int | None] = {}
     try:
-        return _lock(draft / LOCK, draft.name, held)
+        return _lock(draft / LOCK, draft.name, locked)
     finally:
-        for descriptor in held.values():
-            if descriptor is not None:
-                os.close(descriptor)
+        _unlock(locked)
 
 
 def _remove_if_free(path: Path) -> None:

@@ -6,8 +6,10 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
+import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +17,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from qa.errors import SnapshotError
-from qa.snapshots.entry import CHECKED_SIZE, LOCK, UNSETTLED, Entry, boot_id
-from qa.snapshots.manifest import FILE_NAME, LARGEST, Base, FileRecord, Kind, Manifest
+from qa.snapshots.cleanup import DRAFT
+from qa.snapshots.entry import LOCK, Entry
+from qa.snapshots.manifest import FILE_NAME, LARGEST, Base, FileRecord, Manifest
+from qa.snapshots.reading import UNSETTLED, boot_id
 
 if TYPE_CHECKING:
     from qa.snapshots.store import Store
 
+CHECKED_SIZE = 4 << 20
+"""Bytes. Smaller files (devices, firmware variables) are checked by their content when an entry is used, others by their size:
+reading a whole memory would take longer than forking it."""
 BOOKKEEPING = {FILE_NAME, LOCK, UNSETTLED}
 """Names that no file of a machine can have."""
 
@@ -90,26 +97,59 @@ def _record(file: Path) -> FileRecord:
         return FileRecord(size=status.st_size, sha256=hashlib.file_digest(content, "sha256").hexdigest())
 
 
-def start(folder: Path) -> int:
-    """Make the hidden folder and lock it, as all do who use an entry; gives the open lock. The store must be locked."""
-    folder.mkdir(mode=0o700)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+@contextlib.contextmanager
+def drafting(store: Store, fields: dict[str, Any]) -> Iterator[Draft]:
+    """See `Store.draft`. The parents are held by the caller."""
+    name = secrets.token_hex(8)
+    folder = store.root / f"{DRAFT}{name}"
+    lock = _start(store, folder, claim(fields["kind"], fields["key"]))
+    draft = Draft(store, folder, store.root / name, fields)
+    try:
+        with store.writing(only_space=True):
+            yield draft
+        if draft.entry is not None:
+            _settle(draft.entry)
+            with contextlib.suppress(SnapshotError, OSError):
+                store.prune()  # with the lock held: the new one is not what makes room
+    except BaseException:
+        os.close(lock)
+        store.discard(name)
+        raise
+    else:
+        os.close(lock)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def claim(kind: str, key: str) -> bytes:
+    """What a lock says of the entry it is in: who looks for a key notices a damaged entry by that."""
+    return f"{kind} {key}".encode()
+
+
+def _start(store: Store, folder: Path, content: bytes) -> int:
+    """Make the hidden folder and lock it, as all do who use an entry; gives the open lock."""
+    with store.writing():
+        store.make()
+        with store.changing():
+            folder.mkdir(mode=0o700)
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        try:
+            os.write(descriptor, content)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
+            raise
     return descriptor
 
 
-def claim(kind: Kind, key: str) -> str:
-    """What a lock says of the entry it is in: who looks for a key notices a damaged entry by that."""
-    return f"{kind} {key}"
-
-
-def settle(entry: Entry) -> None:
+def _settle(entry: Entry) -> None:
     """Bring a new entry safely onto the disk, so that it survives a crash of the host. Takes as long as the disk does."""
     if entry.manifest.ephemeral:
         return
     with contextlib.suppress(OSError):  # what is not settled is used until the host starts anew, and no longer
-        for path in (*(entry.folder / name for name in (*entry.manifest.files, FILE_NAME)), entry.folder, entry.folder.parent):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        for path in (*(entry.folder / name for name in (*entry.manifest.files, FILE_NAME)), entry.folder, entry.store.root):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
             finally:

@@ -77,7 +77,8 @@ async def building(root: Path, key: str, on_wait: Callable[[], None] | None = No
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
         os.close(descriptor)
 
 

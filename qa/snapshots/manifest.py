@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ LARGEST = 16 << 20
 Kind = Literal["template", "snapshot", "failure", "checkpoint"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ID = re.compile(r"[0-9a-f]{16}")
+_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -89,8 +91,8 @@ class Manifest(Strict):
     schema_version: Literal[1] = Field(1, alias="schema")
     id: Id
     kind: Kind
-    key: str = Field(max_length=1024)
-    title: str = Field(max_length=1024)
+    key: str = Field(max_length=1024, pattern=_LINE)
+    title: str = Field(max_length=1024, pattern=_LINE)
     created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
     ephemeral: bool
     parents: tuple[Id, ...]
@@ -125,8 +127,10 @@ def read_manifest(folder: Path) -> Manifest:
         if reason := distrust(status):
             raise unusable(name, f"its folder {reason}")
         data = read_bounded(folder / FILE_NAME)
+    except FileNotFoundError as error:
+        raise unusable(name, "its manifest is gone") from error
     except OSError as error:
-        raise unusable(name, f"its manifest cannot be read: {error.strerror}") from error
+        raise unreadable(name, "its manifest", error) from error
     except ValueError as error:
         raise unusable(name, f"its manifest {error}") from error
     try:
@@ -169,6 +173,11 @@ def distrust(folder: os.stat_result) -> str | None:
     return None
 
 
+def one_line(text: str) -> str:
+    """``text`` as a title can be: nothing in it moves the cursor."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).strip()[:200]
+
+
 def unusable(snapshot: str, reason: str, evidence: dict[str, str] | None = None) -> SnapshotUnusable:
     """The error for a frozen machine that cannot be used."""
     return SnapshotUnusable(
@@ -177,3 +186,11 @@ def unusable(snapshot: str, reason: str, evidence: dict[str, str] | None = None)
         evidence=evidence,
         snapshot=snapshot,
     )
+
+
+def unreadable(snapshot: str, what: str, error: OSError) -> SnapshotError:
+    """The error for a part of a frozen machine that cannot be read: it is damaged, unless we are what is short of something."""
+    if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+        return SnapshotError(f"the frozen machine {snapshot} cannot be read now: {error.strerror}")
+    reason = "is a link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
+    return unusable(snapshot, f"{what} {reason}")

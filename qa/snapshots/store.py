@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -17,9 +16,10 @@ from qa.errors import NoSpace, SnapshotError, SnapshotNotFound, SnapshotUnusable
 from qa.paths import Paths
 from qa.snapshots import cleanup, locks
 from qa.snapshots.cleanup import Gone, Item
-from qa.snapshots.draft import Draft, claim, settle, start
-from qa.snapshots.entry import LOCK, Broken, Entry, Lease, Reader
-from qa.snapshots.manifest import ID, Base, Kind, distrust, read_bounded
+from qa.snapshots.draft import Draft, claim, drafting
+from qa.snapshots.entry import LOCK, Broken, Entry, Lease
+from qa.snapshots.manifest import ID, Base, Kind, distrust, one_line, read_bounded
+from qa.snapshots.reading import Reader
 
 __all__ = ["Base", "Broken", "Draft", "Entry", "Gone", "Kind", "Lease", "Store"]
 
@@ -56,7 +56,12 @@ class Store:
         """
         if not ID.fullmatch(snapshot) or not self._is_there() or not os.path.lexists(self.root / snapshot):
             raise self._not_found(snapshot)
-        return Reader(self).open(snapshot)
+        try:
+            return Reader(self).open(snapshot)
+        except SnapshotUnusable:
+            if os.path.lexists(self.root / snapshot):
+                raise
+            raise self._not_found(snapshot) from None
 
     def find(self, kind: Kind, key: str) -> Entry | None:
         """The newest sound entry of that kind and key.
@@ -120,34 +125,12 @@ class Store:
             NoSpace: the file system is full.
             SnapshotError: the store cannot be written to.
         """
-        name = secrets.token_hex(8)
         parents = tuple(dict.fromkeys(parents))
-        folder, final = self.root / f"{cleanup.DRAFT}{name}", self.root / name
-        fields = {"kind": kind, "key": key, "title": title, "parents": parents, "ephemeral": ephemeral}
+        fields = {"kind": kind, "key": key, "title": one_line(title), "parents": parents, "ephemeral": ephemeral}
         with contextlib.ExitStack() as held:
             for parent in parents:
                 held.enter_context(self.get(parent).hold())
-            with self.writing():
-                self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._is_there()
-                with self.changing():
-                    lock = start(folder)
-            held.callback(os.close, lock)
-            draft = Draft(self, folder, final, fields)
-            try:
-                with self.writing(only_space=True):
-                    os.write(lock, claim(kind, key).encode())
-                    yield draft
-            except BaseException:
-                held.callback(self.discard, final.name)
-                held.close()
-                raise
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            if draft.entry is not None:
-                settle(draft.entry)
-                with contextlib.suppress(SnapshotError, OSError):
-                    self.prune()
+            yield held.enter_context(drafting(self, fields))
 
     def remove(self, *snapshots: str) -> list[Gone]:
         """Remove these entries, all or none.
@@ -165,7 +148,8 @@ class Store:
             self._refuse_parents(items, wanted)
             gone = cleanup.take_out(self.root, items, wanted, all_or_none=True)
             if wanted and not gone:
-                raise SnapshotError("a machine is running from " + " or ".join(sorted(wanted)), hint="stop it first")
+                users = cleanup.held(items, wanted) or wanted
+                raise SnapshotError(f"a machine is using {' and '.join(sorted(users))}", hint="stop it first")
         cleanup.empty_trash(self.root)
         return [_gone(item) for item in gone]
 
@@ -176,6 +160,16 @@ class Store:
             return bool(self.remove(name))
         except (SnapshotError, SnapshotNotFound, NoSpace):
             return False
+
+    def let_go(self, snapshots: Iterable[str]) -> None:
+        """Remove those that nobody needs any more. It never raises."""
+        wanted = set(snapshots)
+        if wanted:
+            with contextlib.suppress(SnapshotError, NoSpace), self.writing():
+                with self.changing():
+                    items = cleanup.survey(self.root)
+                    cleanup.take_out(self.root, items, wanted & items.keys())
+                cleanup.empty_trash(self.root)
 
     def prune(self, limit: int | None = None, *, broken: bool = False) -> list[Gone]:
         """Remove restore points that no run needs any more; then, where more than ``limit`` bytes are left (by default the
@@ -228,8 +222,7 @@ class Store:
         """
         async with contextlib.AsyncExitStack() as stack:
             with self.writing():
-                self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._is_there()
+                self.make()
                 await stack.enter_async_context(locks.building(self.root, key, on_wait))
             yield
 
@@ -254,6 +247,16 @@ class Store:
     def changing(self) -> contextlib.AbstractContextManager[None]:
         """While entries come and go: one process at a time."""
         return locks.changing(self.root)
+
+    def make(self) -> None:
+        """Make the folder, unless it is there.
+
+        Raises:
+            OSError: it cannot be made.
+            SnapshotError: it is not to be trusted.
+        """
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._is_there()
 
     def _is_there(self) -> bool:
         """Whether there is a store.
@@ -300,11 +303,11 @@ def _descendants(items: dict[str, Item], wanted: set[str]) -> set[str]:
     return family - wanted
 
 
-def _claim_of(folder: Path) -> str:
+def _claim_of(folder: Path) -> bytes:
     try:
-        return read_bounded(folder / LOCK).decode("utf-8", "replace")
+        return read_bounded(folder / LOCK)
     except (OSError, ValueError):
-        return ""
+        return b""
 
 
 def _gone(item: Item) -> Gone:
