@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -78,11 +79,11 @@ class Draft:
         files = {file.name: _record(file) for file in sorted(self.folder.iterdir()) if file.name not in BOOKKEEPING}
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
+            machine = json.loads(json.dumps(machine, allow_nan=False))  # what is no JSON would come back as something else
             manifest = Manifest(id=self.id, created=created, files=files, bases=bases, machine=machine, **self._fields).sealed()
-            read_again = Manifest.model_validate_json(manifest.render())
-            if read_again.sealed().render() != manifest.render():
+            if Manifest.model_validate_json(manifest.render()) != manifest:
                 raise ValueError("it reads differently from how it was written")
-        except (ValidationError, ValueError, RecursionError) as error:
+        except (ValidationError, TypeError, ValueError, RecursionError) as error:
             raise SnapshotError(f"the frozen machine {self.id} cannot be recorded: {error}") from error
         return manifest
 
