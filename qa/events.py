@@ -103,13 +103,14 @@ class RunFinished(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepStarted(Event):
-    """A step begins. ``index`` counts from 1; nested steps have dotted ones (``3.1``)."""
+    """A step begins. ``index`` counts from 1; nested steps have dotted ones (``3.1``). ``branch`` is the one it is inside of."""
 
     run: str
     index: str
     name: str
     verb: str
     machine: str | None
+    branch: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,7 @@ class StepFinished(Event):
     duration_s: float
     detail: str = ""
     allowed_failure: bool = False
+    branch: str = ""
 
 
 Listener = Callable[[Event], None]

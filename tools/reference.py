@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ def render(operations: Mapping[str, Operation]) -> str:
         parts.append(f"### {group.capitalize()}\n")
         parts += [_verb(one.name, one.description, one.arguments, one.bare) for one in members]
     parts.append("### Structure\n")
-    parts += [_verb(name, model.__doc__ or "", model, bare) for name, (model, bare) in STRUCTURE.items()]
+    parts += [_verb(name, inspect.cleandoc(model.__doc__ or ""), model, bare) for name, (model, bare) in STRUCTURE.items()]
     parts += ["## Beside the verb\n", _table(Modifiers), "`retry`:\n", _table(Retry), "`expect`:\n", _table(Expect)]
     parts += ["## At the top of a script\n", _table(ScriptModel)]
     parts += ["`machine`:\n", _table(MachineOptions), "`disks`, each:\n", _table(DiskOptions), "`login`:\n", _table(LoginOptions)]

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from qa.operations.operation import Operation
-from qa.scenario.schema import A_STEP, STRUCTURE, FragmentModel, Modifiers, ScriptModel
+from qa.scenario.schema import A_STEP, STRUCTURE, WHOLE, FragmentModel, Modifiers, ScriptModel
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
@@ -29,7 +29,7 @@ def script_schema(operations: Mapping[str, Operation]) -> dict[str, Any]:
         name: (operation.arguments, operation.bare, operation.summary) for name, operation in operations.items()
     }
     verbs |= {name: (model, bare, (model.__doc__ or "").partition("\n")[0]) for name, (model, bare) in STRUCTURE.items()}
-    definitions["Step"] = _step(modifiers, {name: _verb(*verb, definitions) for name, verb in verbs.items()}, verbs)
+    definitions["Step"] = _step(modifiers, {name: _verb(name, *verb, definitions) for name, verb in verbs.items()}, verbs)
     return {
         "$schema": DIALECT,
         **_with_references(script),
@@ -69,7 +69,7 @@ def _step(modifiers: dict[str, Any], verbs: dict[str, Any], models: Mapping[str,
     return {"anyOf": [mapping, {"enum": lone, "description": "A verb without arguments."}] if lone else [mapping]}
 
 
-def _verb(model: type[BaseModel], bare: str | None, summary: str, definitions: dict[str, Any]) -> dict[str, Any]:
+def _verb(name: str, model: type[BaseModel], bare: str | None, summary: str, definitions: dict[str, Any]) -> dict[str, Any]:
     """What may stand behind a verb: its arguments, the lone one, or nothing."""
     schema = _schema(model, definitions)
     schema.pop("title", None)
@@ -77,6 +77,8 @@ def _verb(model: type[BaseModel], bare: str | None, summary: str, definitions: d
     forms: list[dict[str, Any]] = [schema]
     if bare:
         lone = dict(schema["properties"][bare])
+        if name in WHOLE:
+            return {**lone, "description": summary}
         forms.insert(0, _scalar_as_text(lone) if lone.get("type") == "string" else lone)
     if _needs_nothing(model):
         forms.append({"type": "null"})

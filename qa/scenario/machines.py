@@ -1,4 +1,4 @@
-"""The machines of a script: booted at once, closed together."""
+"""What a script needs of machines, and how its machines are opened at once and closed together."""
 
 from __future__ import annotations
 
@@ -16,6 +16,21 @@ CLOSE_LIMIT_S = 60.0
 """For closing machines, in which QEMU is killed when it does not end by itself: many times what that takes."""
 FORCED_CLOSE_LIMIT_S = 10.0
 """After which what hangs in closing is left to ``gc``."""
+
+
+class Frozen(Protocol):
+    """A state of a machine that forks can be made of. It is kept alive until it is released."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the store."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+
+    def release(self) -> None:
+        """Let it go: whether it stays in the store is then the store's to decide."""
 
 
 class ScriptMachine(Protocol):
@@ -57,47 +72,72 @@ class ScriptMachine(Protocol):
     def console_tail(self, lines: int = 40) -> str:
         """The last lines of the serial console."""
 
+    async def freeze(self, kind: str, *, key: str = "", title: str = "") -> Frozen:
+        """Keep the state of now; the machine goes on afterwards."""
+
 
 class OpenMachine(Protocol):
-    """Boots a machine; inside the context it is ready, and after it nothing of it is left."""
+    """Opens machines; inside the context a machine is ready, and after it nothing of it is left."""
 
     def __call__(
         self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], /
     ) -> AbstractAsyncContextManager[Any]:
         """Boot the machine ``name`` from ``image``, with ``options`` and the script's ``cloud_init``."""
 
+    def fork(self, frozen: Frozen, name: str, *, label: str = "") -> AbstractAsyncContextManager[Any]:
+        """Continue as the machine ``name`` from ``frozen``. ``label`` goes into the names of its files."""
+
+    async def find(self, kind: str, key: str) -> Frozen | None:
+        """The newest state that was frozen under ``key``."""
+
+    async def get(self, identity: str, /) -> Frozen:
+        """The state of that id.
+
+        Raises:
+            SnapshotNotFound: there is none.
+            SnapshotUnusable: it is damaged, or does not fit this host any more.
+        """
+
 
 @asynccontextmanager
 async def booted(
     plans: Sequence[MachinePlan], open_machine: OpenMachine, opened: dict[str, ScriptMachine]
 ) -> AsyncIterator[None]:
-    """All machines of a script, ready; ``opened`` gets each as soon as it is.
+    """All machines of a script, booted at once; see `together`."""
+    opening = {plan.name: open_machine(plan.name, plan.image, plan.options, plan.cloud_init) for plan in plans}
+    async with together(opening, opened):
+        yield
+
+
+@asynccontextmanager
+async def together(
+    opening: Mapping[str, AbstractAsyncContextManager[Any]], opened: dict[str, ScriptMachine]
+) -> AsyncIterator[None]:
+    """Machines that are opened at once, ready; ``opened`` gets each as soon as it is.
 
     Each is opened and closed by one task of its own. When one does not come up, the others are given up and its error is
     raised; an error from closing is raised when nothing else was.
     """
     end = asyncio.Event()
-    ready = [asyncio.Event() for _ in plans]
+    ready = {name: asyncio.Event() for name in opening}
 
-    async def keep(plan: MachinePlan, is_ready: asyncio.Event) -> None:
-        async with open_machine(plan.name, plan.image, plan.options, plan.cloud_init) as machine:
-            opened[plan.name] = machine
-            is_ready.set()
+    async def keep(name: str) -> None:
+        async with opening[name] as machine:
+            opened[name] = machine
+            ready[name].set()
             await end.wait()
 
-    tasks = [
-        asyncio.create_task(keep(plan, event), name=f"machine {plan.name}") for plan, event in zip(plans, ready, strict=True)
-    ]
+    tasks = {name: asyncio.create_task(keep(name), name=f"machine {name}") for name in opening}
     try:
-        await _all_ready(ready, tasks)
+        await _all_ready(list(ready.values()), list(tasks.values()))
         yield
     finally:
         end.set()
-        for task, event in zip(tasks, ready, strict=True):
-            if not event.is_set():
+        for name, task in tasks.items():
+            if not ready[name].is_set():
                 task.cancel()
-        await _settle(tasks)
-        errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
+        await _settle(list(tasks.values()))
+        errors = [error for task in tasks.values() if not task.cancelled() and (error := task.exception())]
     if errors:
         raise errors[0]
 

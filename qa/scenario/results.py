@@ -52,7 +52,7 @@ class StepResult(Result):
 class MachineResult(Result):
     """One machine of the run."""
 
-    name: str
+    name: str = Field(description="Its name; that of a fork for a branch has the branch behind it.")
     image: str
     start: Literal["cold", "warm", "fork"] = "cold"
     ready_s: float | None = Field(None, description="From power-on to ready; None where it never was.")
@@ -77,6 +77,16 @@ class HostResult(Result):
     anima_qa: str = ""
 
 
+class KeptResult(Result):
+    """The machines as they were when a step failed, to be gone on with by ``run --resume``."""
+
+    machines: dict[str, str] = Field(description="Name to the id of the frozen state.")
+    step: str = Field(pattern=r"^[1-9]\d*(\.[1-9]\d*)*$", description="Index of the failed step.")
+    script: str = Field(description="The script's absolute path.")
+    variables: dict[str, str] = Field(default_factory=dict, description="Those that the command line had set.")
+    image: str | None = Field(None, description="The image that the command line had put in the place of the script's.")
+
+
 class RunResult(Result):
     """A whole run."""
 
@@ -94,5 +104,7 @@ class RunResult(Result):
     machines: list[MachineResult] = Field(default_factory=list)
     steps: list[StepResult] = Field(default_factory=list)
     evidence: list[str] = Field(default_factory=list, description="What was seen when the run ended outside a step.")
+    kept: KeptResult | None = None
+    resumed_from: str = Field("", description="The results folder of the run that this one went on from.")
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)

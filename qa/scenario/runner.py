@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import platform
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 
-from qa import __version__
-from qa.errors import Interrupted, QaError
-from qa.events import Bus, Event, MachineEnded, MachineStage, RunFinished, RunStarted
+from qa.errors import Interrupted, QaError, SnapshotError
+from qa.events import Bus, RunFinished, RunStarted
 from qa.report.folder import ResultsFolder
 from qa.report.write import write_reports
 from qa.scenario import evidence
-from qa.scenario.machines import OpenMachine, ScriptMachine, booted
-from qa.scenario.results import HostResult, MachineResult, RunResult, StepResult
-from qa.scenario.script import MachinePlan, Script
-from qa.scenario.steps import StepRunner
+from qa.scenario.checkpoints import Checkpoints
+from qa.scenario.keeping import Keeper
+from qa.scenario.lanes import Admission, Forking, TwoAtOnce
+from qa.scenario.machines import Frozen, OpenMachine, booted, together
+from qa.scenario.results import HostResult, RunResult, StepResult
+from qa.scenario.script import Script
+from qa.scenario.start import Start
+from qa.scenario.state import Reentry, RunState
 from qa.scenario.stop import Stop
-from qa.scenario.verdict import PASSED, Verdict, judge
+from qa.scenario.summary import make_result
+from qa.scenario.verdict import Verdict, judge
 
 WriteReports = Callable[[ResultsFolder, RunResult], object]
 
 
-@dataclass
-class _Run:
-    """What is known of a run so far."""
+@dataclass(frozen=True)
+class Manner:
+    """How scripts are run.
 
-    script: Script
-    name: str
-    bus: Bus
-    folder: ResultsFolder
-    stop: Stop
-    tcg_factor: float
-    began: float = field(default_factory=time.monotonic)
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    machines: dict[str, ScriptMachine] = field(default_factory=dict)
-    stages: dict[str, dict[str, float]] = field(default_factory=dict)
-    ended: dict[str, str] = field(default_factory=dict)
-    steps: list[StepResult] = field(default_factory=list)
-    verdict: Verdict | None = None
-    evidence: list[str] = field(default_factory=list)
+    Attributes:
+        keep_failed: freeze the machines of a step that fails, so that the run can be entered again.
+        checkpoint: keep the state after each step, and begin behind the last that a run before has left unchanged.
+        reentry: go on from the moment of a run before.
+    """
 
-    def note_stage(self, event: Event) -> None:
-        """Keep the stages and the end of machines that never get ready."""
-        if isinstance(event, MachineStage):
-            self.stages.setdefault(event.machine, {})[event.stage] = round(event.elapsed_s, 6)
-        elif isinstance(event, MachineEnded):
-            self.ended[event.machine] = event.reason
+    keep_failed: bool = True
+    checkpoint: bool = False
+    reentry: Reentry | None = None
 
 
 async def run_script(
@@ -64,17 +53,20 @@ async def run_script(
     tcg_factor: float = 1.0,
     describe_host: Callable[[], HostResult] = HostResult,
     write: WriteReports = write_reports,
+    manner: Manner = Manner(),
+    admission: Admission | None = None,
 ) -> RunResult:
     """Run ``script`` and fill ``folder``.
 
     Args:
-        open_machine: boots a machine (see `OpenMachine`).
+        open_machine: boots and forks machines (see `OpenMachine`).
         bus: told what happens; events of one run only, where stages of machines shall be in its result.
         run: the run's name in events; the script's where it is not given.
         stop: the wish to stop; the run then ends as ``interrupted`` with all that was done in its report.
         tcg_factor: multiplies the limits of steps under software emulation.
         describe_host: asked at the end what ran the machines.
         write: writes what is made out of the result; where it fails, result.json is there all the same.
+        admission: says when there is room for the forks of branches; at most two at once where it is not given.
 
     Returns:
         The result, as it stands in result.json. Errors of the run are in it and are not raised.
@@ -82,10 +74,22 @@ async def run_script(
     Raises:
         asyncio.CancelledError: the task was cancelled from outside; the report is written before.
     """
-    state = _Run(script, run or script.name, bus, folder, stop or Stop(), tcg_factor)
+    of = f"{script.name} in {folder.path}"
+    state = RunState(
+        script,
+        run or script.name,
+        bus,
+        folder,
+        stop or Stop(),
+        tcg_factor,
+        Forking(open_machine, {plan.name: plan for plan in script.machines}, admission or TwoAtOnce()),
+        Keeper(bus, of, manner.keep_failed),
+        manner.reentry,
+    )
+    checkpoints = Checkpoints(script, open_machine, bus, of) if manner.checkpoint else None
     unsubscribe = bus.subscribe(state.note_stage)
     bus.emit(RunStarted(run=state.name, script=str(script.path), steps=len(script.steps), folder=str(folder.path)))
-    body = asyncio.create_task(_body(state, open_machine), name=f"run {state.name}")
+    body = asyncio.create_task(_body(state, checkpoints), name=f"run {state.name}")
     cancelled: asyncio.CancelledError | None = None
     try:
         await _until_done_or_stopped(body, state.stop)
@@ -98,10 +102,10 @@ async def run_script(
     state.verdict = _verdict(body, state)
     unsubscribe()
     if not state.steps:
-        _runner(state).skip(script.steps, state.steps, why="the run ended before its steps")
-    if state.verdict and state.verdict.error and not _told_by_step(state):
+        state.runner().skip(script.steps, state.steps, why="the run ended before its steps")
+    if state.verdict and state.verdict.error and not state.told_by_step():
         state.evidence += await evidence.collect(folder, "0", None, state.verdict.evidence)
-    result = _write(state, _result(state, describe_host), write)
+    result = _write(state, make_result(state, describe_host), write)
     bus.emit(
         RunFinished(
             run=state.name, outcome=result.outcome, reason=result.reason, duration_s=result.duration_s, folder=str(folder.path)
@@ -123,18 +127,53 @@ async def _until_done_or_stopped(body: asyncio.Task[None], stop: Stop) -> None:
         waiting.cancel()
 
 
-async def _body(state: _Run, open_machine: OpenMachine) -> None:
-    async with booted(state.script.machines, open_machine, state.machines):
-        state.verdict = await _runner(state).sequence(state.script.steps, state.steps)
+async def _body(state: RunState, checkpoints: Checkpoints | None) -> None:
+    async def after(result: StepResult) -> None:
+        if checkpoints and result.outcome == "passed":
+            await checkpoints.keep(len(state.steps), state.machines, state.accel)
+
+    async with _machines(state, checkpoints) as start:
+        state.verdict = await state.runner().sequence(state.script.steps, state.steps, start=start, after=after)
+        if state.verdict:
+            await state.keeper.keep(state.machines, state.steps, state.verdict)
 
 
-def _runner(state: _Run) -> StepRunner:
-    accel = next((machine.accel for machine in state.machines.values()), "")
-    values = {"accel": accel, "run_dir": str(state.folder.path.absolute())}
-    return StepRunner(state.name, state.machines, state.bus, state.folder, state.stop, state.began, values, state.tcg_factor)
+@asynccontextmanager
+async def _machines(state: RunState, checkpoints: Checkpoints | None) -> AsyncIterator[Start | None]:
+    """The script's machines, ready, in ``state.machines``; and where the script begins, if not with its first step."""
+    opener = state.forking.open_machine
+    async with AsyncExitStack() as stack:
+        if state.reentry:
+            states = {name: await opener.get(identity) for name, identity in state.reentry.machines.items()}
+            await stack.enter_async_context(_forked(state, states))
+            yield state.reentry.start
+            return
+        if checkpoints and (found := await checkpoints.latest()):
+            try:
+                await stack.enter_async_context(_forked(state, found.states))
+            except SnapshotError as error:
+                state.bus.notice(f"the run begins with its first step: {error}", "warning")
+                state.machines.clear()
+            else:
+                yield found.start
+                return
+        await stack.enter_async_context(booted(state.script.machines, opener, state.machines))
+        yield None
 
 
-def _verdict(body: asyncio.Task[None], state: _Run) -> Verdict | None:
+@asynccontextmanager
+async def _forked(state: RunState, states: Mapping[str, Frozen]) -> AsyncIterator[None]:
+    """Machines that go on from ``states``, under the names that the run's own machines have."""
+    try:
+        opening = {name: state.forking.open_machine.fork(one, name) for name, one in states.items()}
+        async with together(opening, state.machines):
+            yield
+    finally:
+        for one in states.values():
+            one.release()
+
+
+def _verdict(body: asyncio.Task[None], state: RunState) -> Verdict | None:
     """The verdict on the whole run; the first failure is the cause, and errors from closing machines come after it."""
     error = None if body.cancelled() else body.exception()
     if state.verdict is not None:
@@ -144,81 +183,7 @@ def _verdict(body: asyncio.Task[None], state: _Run) -> Verdict | None:
     return judge(error, in_step=False) if error else None
 
 
-def _told_by_step(state: _Run) -> bool:
-    """Whether the cause of the end is that of a step, which has the evidence."""
-    return any(step.outcome not in {"passed", "skipped", "interrupted"} and not step.allowed_failure for step in state.steps)
-
-
-def _result(state: _Run, describe_host: Callable[[], HostResult]) -> RunResult:
-    verdict = state.verdict
-    return RunResult(
-        name=state.script.name,
-        script=str(state.script.path),
-        variables=dict(state.script.variables),
-        outcome=verdict.outcome if verdict else "passed",
-        reason=verdict.reason if verdict else "",
-        hint=verdict.hint if verdict else "",
-        exit_status=verdict.exit_status if verdict else PASSED,
-        started=state.started.isoformat(timespec="milliseconds"),
-        duration_s=round(time.monotonic() - state.began, 6),
-        host=_host(state, describe_host),
-        machines=[_machine_result(plan, state) for plan in state.script.machines],
-        steps=state.steps,
-        evidence=state.evidence,
-    )
-
-
-def _host(state: _Run, describe_host: Callable[[], HostResult]) -> HostResult:
-    host = describe_host()
-    accel = host.accel or next((machine.accel for machine in state.machines.values()), "")
-    return host.model_copy(
-        update={
-            "accel": accel,
-            "system": host.system or f"{platform.system()} {platform.release()} {platform.machine()}",
-            "anima_qa": host.anima_qa or __version__,
-        }
-    )
-
-
-def _machine_result(plan: MachinePlan, state: _Run) -> MachineResult:
-    machine = state.machines.get(plan.name)
-    only = plan.name if len(state.script.machines) > 1 else None
-    result = MachineResult(
-        name=plan.name,
-        image=plan.image,
-        start="cold",
-        stages=state.stages.get(plan.name, {}),
-        ended=state.ended.get(plan.name, ""),
-        memory=plan.options.memory or 0,
-        cpus=plan.options.cpus,
-        console=_inside(state.folder, state.folder.console_log(only)),
-        qemu_log=_inside(state.folder, state.folder.qemu_log(only)),
-    )
-    if machine is None:
-        return result
-    image = getattr(machine, "image", None)
-    return result.model_copy(
-        update={
-            "ready_s": machine.ready_s,
-            "stages": dict(machine.stages) or result.stages,
-            "memory": plan.options.memory or getattr(image, "memory", 0),
-            "channel": machine.channel_name,
-            "forwards": dict(getattr(machine, "forwards", {})),
-            "ended": machine.ended,
-            "console": _inside(state.folder, machine.console_log),
-            "qemu_log": _inside(state.folder, machine.qemu_log),
-        }
-    )
-
-
-def _inside(folder: ResultsFolder, path: object) -> str:
-    """A file's name in the report; empty where it is not there or lies elsewhere."""
-    with suppress(ValueError, OSError, AttributeError, TypeError):
-        return folder.relative(path) if path.is_file() else ""  # type: ignore[attr-defined,arg-type]
-    return ""
-
-
-def _write(state: _Run, result: RunResult, write: WriteReports) -> RunResult:
+def _write(state: RunState, result: RunResult, write: WriteReports) -> RunResult:
     """Write the reports; a failure to do so is the run's where it has no other, and never hides result.json."""
     try:
         write(state.folder, result)

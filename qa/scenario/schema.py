@@ -14,6 +14,8 @@ from qa.operations.options import MachineOptions
 MAX_ROUNDS = 10_000
 """Each round is kept in the results; a script that needs more wants a loop in the guest's shell."""
 MAX_RETRIES = 1_000
+MAX_FORKS = 256
+"""Each has machines and logs of its own."""
 DEFAULT_RETRY_DELAY_S = 1.0
 """Long enough not to hammer a guest, short enough not to be noticed."""
 
@@ -52,6 +54,23 @@ Variables = Annotated[
     dict[str, Any],
     Field(description="Variables, used as ${name}; --var on the command line replaces them."),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
+]
+_VALUE = {"type": ["string", "number", "boolean"]}
+_COMBINATIONS = {"type": "array", "minItems": 1, "items": {"type": "object", "minProperties": 1, "additionalProperties": _VALUE}}
+MatrixOf = Annotated[
+    dict[str, Any],
+    Field(
+        description="One run for each combination. Each name is a variable; image, start, memory, cpus, disk, network and "
+        "channel apply to the machines too. exclude leaves combinations out, include adds to them."
+    ),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {"include": _COMBINATIONS, "exclude": _COMBINATIONS},
+            "additionalProperties": {"type": "array", "minItems": 1, "items": _VALUE},
+        }
+    ),
 ]
 
 
@@ -110,6 +129,25 @@ class RepeatArguments(Model):
     steps: Steps
 
 
+BranchName = Annotated[str, Field(min_length=1, max_length=60)]
+
+
+class BranchesArguments(Model):
+    """Go on in several ways from the state of now, each in forks of all machines, in parallel.
+
+    The machines themselves wait and are afterwards as they were. A branch that fails does not stop the others.
+    """
+
+    branches: dict[BranchName, Steps] = Field(min_length=1, max_length=MAX_FORKS, description="Name to steps.")
+
+
+class ForkArguments(Model):
+    """The same steps in several forks of all machines, in parallel; ``${fork}`` counts from 1."""
+
+    count: int = Field(ge=1, le=MAX_FORKS, description="How many forks.")
+    steps: Steps
+
+
 class IncludeArguments(Model):
     """The steps of another file, which is a list of steps, or a mapping with ``steps`` and with defaults for ``vars``."""
 
@@ -134,10 +172,15 @@ class RecordArguments(Model):
 STRUCTURE: dict[str, tuple[type[Model], str | None]] = {
     "subtest": (SubtestArguments, None),
     "repeat": (RepeatArguments, None),
+    "branches": (BranchesArguments, "branches"),
+    "fork": (ForkArguments, None),
     "include": (IncludeArguments, "path"),
     "record": (RecordArguments, "text"),
 }
 """The verbs that give structure: their arguments, and the argument that a lone value stands for."""
+
+WHOLE = frozenset({"branches"})
+"""Verbs for which a mapping, too, is the value of that argument: its keys are names."""
 
 
 class MachineEntry(MachineOptions):
@@ -169,6 +212,7 @@ class ScriptModel(Model):
     cloud_init: dict[str, Any] = Field({}, description="cloud-init user data, merged into the seed.")
     start: Literal["warm", "cold"] = Field("warm", description="warm: from the cached ready state; cold: through the firmware.")
     vars: Variables = {}
+    matrix: MatrixOf = {}
     steps: Steps
 
 

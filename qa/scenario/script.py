@@ -32,11 +32,31 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Lane:
+    """One of the ways on from a state. ``values`` has the variables that are known only inside it."""
+
+    name: str
+    steps: tuple[Step, ...]
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Go on from the same state in several ways, each in forks of its own; afterwards the machines are as before."""
+
+    lanes: tuple[Lane, ...]
+
+
+@dataclass(frozen=True)
 class Record:
     """Put a note or a command's output into the results."""
 
     text: str | None
     command: str | None
+
+
+Action = Call | Group | Branches | Record
+"""What a step does."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ class Step:
     name: str
     place: str
     machine: str
-    action: Call | Group | Record
+    action: Action
     modifiers: Modifiers
     applies: bool = True
     late: Callable[[Mapping[str, str]], Step] | None = None
@@ -73,7 +93,15 @@ class MachinePlan:
 
 @dataclass(frozen=True)
 class Script:
-    """A whole script. ``names`` has all variables that it declares or uses."""
+    """A whole script.
+
+    Attributes:
+        names: all variables that it declares or uses.
+        title: its name without the combination.
+        combination: the values of its matrix that this run of it has; empty where it has no matrix.
+        given_variables: those that the command line or the matrix have set.
+        given_image: the image that the command line or the matrix have put in the place of its own.
+    """
 
     path: Path
     name: str
@@ -82,3 +110,7 @@ class Script:
     variables: Mapping[str, str]
     steps: tuple[Step, ...]
     names: frozenset[str] = frozenset()
+    title: str = ""
+    combination: Mapping[str, str] = field(default_factory=dict)
+    given_variables: Mapping[str, str] = field(default_factory=dict)
+    given_image: str | None = None

@@ -7,26 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from qa.errors import ScriptError
 from qa.guest.channel import in_one_line
 from qa.operations.operation import Operation
 from qa.scenario.conditions import ConditionError, parse_condition
 from qa.scenario.fit import fit, keys_of, within
 from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
-from qa.scenario.schema import (
-    MODIFIERS,
-    STRUCTURE,
-    FragmentModel,
-    IncludeArguments,
-    Modifiers,
-    RecordArguments,
-    RepeatArguments,
-    SubtestArguments,
-)
-from qa.scenario.script import Call, Group, Record, Step
-from qa.scenario.source import KeyPath, Source, read_source
+from qa.scenario.schema import MODIFIERS, STRUCTURE, WHOLE, Modifiers, RecordArguments
+from qa.scenario.script import Action, Call, Step
+from qa.scenario.source import KeyPath, Source
+from qa.scenario.structure import read_structure
 from qa.scenario.suggestions import unknown_key, unknown_verb
-from qa.scenario.variables import ROUND, Scope, Substitution, as_text, is_variable, read_variables
+from qa.scenario.variables import Scope, Substitution, as_text
 
 MAX_STEPS = 20_000
 """Steps of a script after its includes: a handful of files that include each other many times can stand for billions."""
@@ -38,7 +29,8 @@ TITLE_LENGTH = 72
 class Reading:
     """What the reading of one script shares over all its files.
 
-    ``stack`` has the files that are being read, outermost first; ``names`` collects the variables that are used.
+    ``stack`` has the files that are being read, outermost first; ``names`` collects the variables that are used; ``snapshots``
+    and ``restores`` the names of restore points, None where they are known only later, and the places of the latter.
     """
 
     operations: Mapping[str, Operation]
@@ -47,11 +39,24 @@ class Reading:
     stack: tuple[Path, ...] = ()
     names: set[str] = field(default_factory=set)
     budget: list[int] = field(default_factory=lambda: [MAX_STEPS])
+    snapshots: list[str | None] = field(default_factory=list)
+    restores: list[tuple[str | None, Source, KeyPath]] = field(default_factory=list)
 
     @property
     def verbs(self) -> tuple[str, ...]:
         """All verbs that there are."""
         return (*self.operations, *STRUCTURE)
+
+    def check_restores(self) -> None:
+        """Tell the restore points that no step makes. With other mistakes around nobody knows all that are made."""
+        if self.problems or None in self.snapshots:
+            return
+        names = [name for name in self.snapshots if name]
+        for name, source, path in self.restores:
+            if name is not None and name not in names:
+                there = f"there are: {', '.join(dict.fromkeys(names))}" if names else f"write snapshot: {name} before it"
+                message = f"no step makes a snapshot {name!r}"
+                self.problems.append(source.problem(path, message, did_you_mean(name, names) or there))
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,16 @@ class StepReader:
             return ()
         steps = [self.step(item, (*path, index)) for index, item in enumerate(items)]
         return tuple(step for step in steps if step is not None)
+
+    def whole(self, items: Any) -> tuple[Step, ...]:
+        """The steps of a whole script, with what can be said only when all of them are known."""
+        steps = self.steps(items, ("steps",))
+        self.reading.check_restores()
+        return steps
+
+    def with_sample(self, name: str) -> StepReader:
+        """A reader of steps for which the variable ``name``, a number, will be known later."""
+        return replace(self, scope=self.scope.with_samples({name: "1"}))
 
     def step(self, item: Any, path: KeyPath) -> Step | None:
         """The step at ``path``, or None where it has mistakes."""
@@ -149,7 +164,11 @@ class StepReader:
         )
         if not parsed or (verb == "include" and substitution.problems):
             return None
-        action = self._action(verb, parsed, item[verb], path, machine)
+        action: Action | None
+        if verb in STRUCTURE:
+            action = read_structure(replace(self, machine=machine), parsed, item[verb], (*path, verb))
+        else:
+            action = self._call(verb, parsed, path, is_late=substitution.is_late)
         if modifiers is None or action is None or len(self.reading.problems) > before:
             return None
         self._check_expect(verb, modifiers, parsed, path)
@@ -171,6 +190,8 @@ class StepReader:
         here = (*path, verb)
         if value is None:
             return {}
+        if bare and verb in WHOLE:
+            return {bare: value}
         if isinstance(value, dict):
             return {key: child if key == "steps" else substitution.data(child, (*here, key)) for key, child in value.items()}
         if bare is None:
@@ -190,7 +211,7 @@ class StepReader:
                 and (*path, "timeout") in self.source.values
             ):
                 return (*path, "timeout")
-            if loc[:1] == (bare,) and (*path, verb, bare) not in self.source.values:
+            if loc[:1] == (bare,) and (verb in WHOLE or (*path, verb, bare) not in self.source.values):
                 return inside(loc[1:])
             return inside(loc)
 
@@ -230,18 +251,12 @@ class StepReader:
         elif gives == "text" and {"exit_code", "stderr"} & modifiers.expect.model_fields_set:
             self._problem((*path, "expect"), f"{verb} gives text only", "expect: {stdout: ...} is what can be checked", key=True)
 
-    def _action(self, verb: str, parsed: Any, value: Any, path: KeyPath, machine: str) -> Call | Group | Record | None:
-        inside: KeyPath = (*path, verb)
-        if isinstance(parsed, SubtestArguments):
-            return Group(replace(self, machine=machine).steps(value["steps"], (*inside, "steps")))
-        if isinstance(parsed, RepeatArguments):
-            reader = replace(self, machine=machine, scope=self.scope.with_samples({ROUND: "1"}))
-            return Group(reader.steps(value["steps"], (*inside, "steps")), parsed.count)
-        if isinstance(parsed, IncludeArguments):
-            return self._include(parsed, inside, value, machine)
-        if isinstance(parsed, RecordArguments):
-            return Record(parsed.text, parsed.command)
-        return Call(self.reading.operations[verb], self._from_folder(parsed))
+    def _call(self, verb: str, arguments: Any, path: KeyPath, *, is_late: bool) -> Call:
+        if verb == "snapshot":
+            self.reading.snapshots.append(None if is_late else str(arguments.name))
+        elif verb == "restore":
+            self.reading.restores.append((None if is_late else str(arguments.name), self.source, (*path, verb)))
+        return Call(self.reading.operations[verb], self._from_folder(arguments))
 
     def _from_folder(self, arguments: Any) -> Any:
         """What is taken from this host is looked for in the folder of the file that says so."""
@@ -249,46 +264,6 @@ class StepReader:
         if not isinstance(source, Path):
             return arguments
         return arguments.model_copy(update={"source": self.source.path.parent.absolute() / source.expanduser()})
-
-    def _include(self, arguments: IncludeArguments, path: KeyPath, value: Any, machine: str) -> Group | None:
-        where = (*path, "path") if isinstance(value, dict) else path
-        file = self.source.path.parent / arguments.path
-        resolved = file.resolve()
-        if resolved in self.reading.stack:
-            chain = " -> ".join(one.name for one in (*self.reading.stack[self.reading.stack.index(resolved) :], resolved))
-            self._problem(where, f"the files include each other in a circle: {chain}")
-            return None
-        try:
-            source = read_source(file)
-        except ScriptRejected as error:
-            self.reading.problems.extend(error.problems)
-            return None
-        except ScriptError as error:
-            self._problem(where, error.message, "paths are relative to the file that includes")
-            return None
-        passed = {
-            name: as_text(self.source, (*path, "vars", name), one)
-            for name, one in arguments.vars.items()
-            if is_variable(self.source, (*path, "vars", name), one, self.reading.problems)
-        }
-        reading = replace(self.reading, stack=(*self.reading.stack, resolved))
-        reader = replace(self, reading=reading, source=source, scope=self.scope.with_values(passed), machine=machine)
-        return reader.fragment()
-
-    def fragment(self) -> Group | None:
-        """The steps of the whole file, which is one that another includes; None where they cannot be found in it."""
-        source, problems = self.source, self.reading.problems
-        problems.extend(source.problems)
-        if isinstance(source.data, list):
-            return Group(self.steps(source.data, ()))
-        if not isinstance(source.data, dict):
-            problems.append(source.problem((), "an included file is a list of steps, or a mapping with steps"))
-            return None
-        if fit(FragmentModel, dict(source.data), source, within(source, ()), problems, of="an included file") is None:
-            return None
-        known = {name: value for name, value in self.scope.values.items() if name not in self.scope.late}
-        scope = self.scope.with_values(read_variables(source, known, problems).values)
-        return Group(replace(self, scope=scope).steps(source.data["steps"], ("steps",)))
 
 
 def result_of(operation: Operation) -> str:
@@ -303,6 +278,8 @@ def _title(verb: str, arguments: Mapping[str, Any], bare: str | None) -> str:
     if verb in STRUCTURE and arguments.get("name"):
         return str(arguments["name"])
     value = arguments.get(bare or "", arguments.get("command"))
+    if verb in WHOLE and isinstance(value, dict):
+        value = ", ".join(str(name) for name in value)
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return verb
     text = in_one_line(str(value))

@@ -34,6 +34,10 @@ _BY_MEANING: Mapping[str, str] = MappingProxyType({
     "use wait_for_unit, or succeed: systemctl ...": "require_unit_state systemctl wait_for_service service start_job",
     "use subtest: {name: ..., steps: [...]}": "group section block test",
     "use repeat: {count: ..., steps: [...]}": "loop for times",
+    "use branches: {name: [...], name: [...]}": "parallel split",
+    "use fork: {count: ..., steps: [...]}": "clone forks",
+    "use snapshot: name": "save_snapshot savevm checkpoint save",
+    "use restore: name": "load_snapshot loadvm revert rollback",
     "use include: other.yaml": "import source require",
     "use record: text": "log echo print comment note record_info diag",
 })  # fmt: skip
@@ -41,7 +45,6 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType({word: hint for hint, words in _
 """A word of another tool to what does its work here."""
 
 LATER = frozenset({
-    "snapshot", "restore", "fork", "branches", "matrix",
     "assert_screen", "wait_for_screen", "wait_for_text", "wait_for_still_screen", "read_screen_text",
     "click", "move_mouse", "drag", "scroll",
 })  # fmt: skip

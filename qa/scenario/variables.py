@@ -24,7 +24,17 @@ SAMPLES: Mapping[str, str] = MappingProxyType({"accel": "kvm", "run_dir": "/run"
 and the results folder."""
 ROUND = "round"
 """The number of the round inside ``repeat``, from 1."""
-BUILT_IN = {"image": "the script's image", "accel": "kvm or tcg", "run_dir": "the results folder", ROUND: "the round of a repeat"}
+FORK = "fork"
+"""The number of the fork inside ``fork``, from 1."""
+INSIDE: Mapping[str, str] = MappingProxyType({ROUND: "repeat", FORK: "fork"})
+"""Variables that are known only inside a verb, and that verb."""
+BUILT_IN = {
+    "image": "the script's image",
+    "accel": "kvm or tcg",
+    "run_dir": "the results folder",
+    ROUND: "the round of a repeat",
+    FORK: "the number of a fork",
+}
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,8 @@ class Substitution:
         hint = f"define it under vars or with --var {name}=..., or write $${{{name}}} where the guest's shell shall see it"
         if near := did_you_mean(name, self.scope.values):
             hint = f"{near} Or define it, under vars or with --var {name}=..."
-        if name == ROUND:
-            hint = "it is known only inside a repeat"
+        if name in INSIDE:
+            hint = f"it is known only inside a {INSIDE[name]}"
         elif name in BUILT_IN:
             hint = "it is known only in steps, when the machine runs"
         self.problems.append(self.source.problem_at(place, f"there is no variable {name!r}", hint))

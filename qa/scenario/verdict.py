@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qa.errors import CheckFailed, DeadlineExceeded, Interrupted, NoSpace, QaError
+from qa.errors import CheckFailed, DeadlineExceeded, GuestPanic, Interrupted, NoSpace, QaError, QemuExited, QemuFailed
 from qa.events import Outcome
 
 PASSED = 0
@@ -20,13 +20,19 @@ SERIOUSNESS = (Interrupted.exit_code, DEFECT, 2, 3, 4, 5, 1, PASSED)
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a step or a run did not pass. ``error`` is what was raised, for its evidence."""
+    """Why a step or a run did not pass.
+
+    Attributes:
+        error: what was raised, for its evidence.
+        is_death: the guest or its QEMU is gone, so that there is nothing to go on with.
+    """
 
     outcome: Outcome
     exit_status: int
     reason: str
     hint: str = ""
     error: BaseException | None = None
+    is_death: bool = False
 
     @property
     def can_be_allowed(self) -> bool:
@@ -70,7 +76,9 @@ def judge(error: BaseException, *, in_step: bool) -> Verdict:
     elif isinstance(error, DeadlineExceeded):
         outcome = "timeout"
         status = CheckFailed.exit_code if in_step else status
-    return Verdict(outcome, status, error.message, error.hint or "", error)
+    return Verdict(
+        outcome, status, error.message, error.hint or "", error, isinstance(error, GuestPanic | QemuExited | QemuFailed)
+    )
 
 
 def _first(error: BaseException) -> BaseException:
@@ -85,3 +93,9 @@ def most_serious(statuses: Iterable[int]) -> int:
     """The exit status of a command that ran several scripts."""
     present = set(statuses)
     return next((status for status in SERIOUSNESS if status in present), max(present, default=PASSED))
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """The most serious of several, the first of those that are equally so."""
+    status = most_serious(verdict.exit_status for verdict in verdicts)
+    return next(verdict for verdict in verdicts if verdict.exit_status == status)

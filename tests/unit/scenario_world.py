@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from qa.deadline import Deadline
-from qa.errors import CommandFailed, MachineOff
+from qa.errors import CommandFailed, MachineOff, SnapshotNotFound
 from qa.events import Bus, Event
 from qa.operations.operation import Catalogue, operation_of
 from qa.operations.options import MachineOptions
 from qa.report.folder import ResultsFolder
+from qa.scenario.machines import Frozen
 from qa.scenario.problems import ScriptRejected
 from qa.scenario.reader import NOTHING, Given, read_script
 from qa.scenario.results import RunResult
@@ -37,10 +38,20 @@ class CommandResult:
 
 
 class FakeMachine:
-    """Answers commands out of a table; ``boom`` and ``hang`` do what they say."""
+    """Answers commands out of a table; ``boom`` and ``hang`` do what they say.
 
-    def __init__(self, name: str, folder: ResultsFolder, answers: Mapping[str, Any]) -> None:
-        self.name, self._folder, self._answers = name, folder, answers
+    ``memory`` is what a real machine's memory would hold: the commands that were run, in it and in those that it was forked from.
+    """
+
+    start = "cold"
+
+    def __init__(
+        self, name: str, folder: ResultsFolder, answers: Mapping[str, Any], cellar: Cellar | None = None, label: str = ""
+    ) -> None:
+        self.name, self._folder, self._answers, self.label = name, folder, answers, label
+        self.cellar = Cellar() if cellar is None else cellar
+        self.memory: tuple[str, ...] = ()
+        self.restore_points: dict[str, tuple[str, ...]] = {}
         self.stages: dict[str, float] = {"firmware": 0.5, "ready": 1.5}
         self.ready_s: float | None = 1.5
         self.ended = ""
@@ -57,6 +68,7 @@ class FakeMachine:
             command: what to run.
         """
         self.commands.append(command)
+        self.memory += (command,)
         if command == "hang":
             await Deadline.after(timeout).wait_for(asyncio.Event().wait(), "the end of 'hang'")
         answer = self._answers.get(command, CommandResult(command))
@@ -106,6 +118,59 @@ class FakeMachine:
 
     async def copy_to(self, source: Path, target: str) -> None:
         """Copy a file."""
+        self.memory += (source.read_text(),)
+
+    async def snapshot(self, name: str) -> None:
+        """Make a restore point."""
+        self.restore_points[name] = self.memory
+
+    async def restore(self, name: str) -> None:
+        """Go back to a restore point."""
+        self.memory = self.restore_points[name]
+
+    async def freeze(self, kind: str, *, key: str = "", title: str = "") -> FakeFrozen:
+        """Keep the state of now."""
+        if self.cellar.error:
+            raise self.cellar.error
+        return self.cellar.put(
+            FakeFrozen(self.cellar, f"{len(self.cellar.states):016x}", kind, key, title, self.name, self.memory)
+        )
+
+
+@dataclass
+class FakeFrozen:
+    """What a machine's memory was."""
+
+    cellar: Cellar
+    id: str
+    kind: str
+    key: str
+    title: str
+    machine: str
+    memory: tuple[str, ...]
+
+    def hold(self) -> FakeFrozen:
+        self.cellar.held.append(self.id)
+        return self
+
+    def release(self) -> None:
+        self.cellar.held.remove(self.id)
+
+
+@dataclass
+class Cellar:
+    """Where frozen machines are: ``held`` has the ids of those that nobody let go."""
+
+    states: dict[str, FakeFrozen] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
+    error: BaseException | None = None
+
+    def put(self, state: FakeFrozen) -> FakeFrozen:
+        self.states[state.id] = state
+        return state.hold()
+
+    def of_kind(self, kind: str) -> list[FakeFrozen]:
+        return [state for state in self.states.values() if state.kind == kind]
 
 
 CATALOGUE = Catalogue(
@@ -118,6 +183,8 @@ CATALOGUE = Catalogue(
         operation_of(FakeMachine.screenshot, group="looking", bare="name"),
         operation_of(FakeMachine.copy_to, group="files"),
         operation_of(FakeMachine.reboot, group="power"),
+        operation_of(FakeMachine.snapshot, group="state", bare="name"),
+        operation_of(FakeMachine.restore, group="state", bare="name"),
     ]
 )
 
@@ -179,28 +246,78 @@ class World:
     events: list[Event] = field(default_factory=list)
     plans: dict[str, tuple[str, MachineOptions, Mapping[str, Any]]] = field(default_factory=dict)
     bus: Bus = field(default_factory=Bus)
+    cellar: Cellar = field(default_factory=Cellar)
+    forks: list[FakeMachine] = field(default_factory=list)
+    fork_errors: dict[str, BaseException] = field(default_factory=dict)
+    find_error: BaseException | None = None
+    open_now: list[FakeMachine] = field(default_factory=list)
+    most_open: int = 0
+    open_machine: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.open_machine = Opener(self)
         self.bus.subscribe(self.events.append)
 
-    @asynccontextmanager
-    async def open_machine(
-        self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any]
-    ) -> AsyncIterator[FakeMachine]:
-        self.plans[name] = (image, options, cloud_init)
-        self.booting.append(name)
-        try:
-            if name in self.hanging_boots:
-                await asyncio.Event().wait()
-            if name in self.boot_errors:
-                raise self.boot_errors[name]
-            self.machines[name] = FakeMachine(name, self.folder, self.answers)
-            yield self.machines[name]
-            await asyncio.sleep(0)
-            if name in self.close_errors:
-                raise self.close_errors[name]
-        finally:
-            self.closed.append(name)
+    def machine(self, name: str, label: str = "") -> FakeMachine:
+        """The machine of that name, or the fork of it for the branch that ``label`` ends with."""
+        (found,) = [one for one in self.forks if one.name == name and one.label.endswith(label)]
+        return found
 
     async def run(self, script: Script, **more: Any) -> RunResult:
         return await run_script(script, open_machine=self.open_machine, bus=self.bus, folder=self.folder, **more)
+
+
+@dataclass
+class Opener:
+    """How machines of a world are opened."""
+
+    world: World
+
+    @asynccontextmanager
+    async def __call__(
+        self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], /
+    ) -> AsyncIterator[FakeMachine]:
+        world = self.world
+        world.plans[name] = (image, options, cloud_init)
+        world.booting.append(name)
+        try:
+            if name in world.hanging_boots:
+                await asyncio.Event().wait()
+            if name in world.boot_errors:
+                raise world.boot_errors[name]
+            world.machines[name] = FakeMachine(name, world.folder, world.answers, world.cellar)
+            yield world.machines[name]
+            await asyncio.sleep(0)
+            if name in world.close_errors:
+                raise world.close_errors[name]
+        finally:
+            world.closed.append(name)
+
+    @asynccontextmanager
+    async def fork(self, frozen: Frozen, name: str, *, label: str = "") -> AsyncIterator[FakeMachine]:
+        world = self.world
+        if error := world.fork_errors.get(label or name):
+            raise error
+        state = world.cellar.states[frozen.id]
+        assert state.id in world.cellar.held
+        machine = FakeMachine(name, world.folder, world.answers, world.cellar, label)
+        machine.memory, machine.start = state.memory, "fork"
+        world.forks.append(machine)
+        world.open_now.append(machine)
+        world.most_open = max(world.most_open, len(world.open_now))
+        await asyncio.sleep(0)
+        try:
+            yield machine
+        finally:
+            world.open_now.remove(machine)
+
+    async def find(self, kind: str, key: str) -> Frozen | None:
+        if self.world.find_error:
+            raise self.world.find_error
+        found = [state for state in self.world.cellar.of_kind(kind) if state.key == key]
+        return found[-1].hold() if found else None
+
+    async def get(self, identity: str, /) -> Frozen:
+        if identity not in self.world.cellar.states:
+            raise SnapshotNotFound(f"there is no {identity}")
+        return self.world.cellar.states[identity].hold()

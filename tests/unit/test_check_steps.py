@@ -27,8 +27,7 @@ def call(script: Script, number: int = 0) -> Call:
         ("- assert_script_run: ls", "1:5 unknown verb 'assert_script_run' -> use succeed"),
         ("- type_string: ls", "1:5 unknown verb 'type_string' -> use send_chars"),
         ("- sleep: 5", "1:5 unknown verb 'sleep' -> wait for what you need instead of a time"),
-        ("- snapshot: a", "1:5 'snapshot' is not in this version -> it comes with a later one"),
-        ("- assert_screen: a", "1:5 'assert_screen' is not in this version"),
+        ("- assert_screen: a", "1:5 'assert_screen' is not in this version -> it comes with a later one"),
         ("- zzzzzz: a", "1:5 unknown verb 'zzzzzz' -> there are: succeed, execute"),
         ("- name: x", "1:5 there is no verb in this step"),
         ("- 3", "1:5 unknown verb '3'"),
@@ -82,7 +81,7 @@ def test_a_wrong_step_is_told_with_its_place_and_what_to_write(tmp_path: Path, s
 
 
 def test_a_verb_that_the_catalogue_has_is_never_said_to_come_later() -> None:
-    assert unknown_verb("snapshot", ["succeed"], [])[0] == "'snapshot' is not in this version"
+    assert unknown_verb("click", ["succeed"], [])[0] == "'click' is not in this version"
 
 
 def test_text_is_taken_as_written_where_yaml_sees_something_else(tmp_path: Path) -> None:
