@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qa.errors import SnapshotError, SnapshotNotFound, SnapshotUnusable
 from qa.snapshots import locks
-from qa.snapshots.manifest import FileRecord, Manifest, unreadable, unusable
+from qa.snapshots.manifest import FileRecord, Manifest, open_file, unreadable, unusable
 
 if TYPE_CHECKING:
     from qa.snapshots.store import Store
@@ -156,15 +156,16 @@ def _lock(entry: Entry) -> int:
 
 def _check(entry: Entry, name: str, record: FileRecord) -> None:
     try:
-        descriptor = os.open(entry.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        with open_file(entry.folder / name) as file:
+            status = os.fstat(file.fileno())
             state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if state in entry.store.verified:
                 return
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise unreadable(entry.id, f"its file {name}", error) from error
+    except ValueError as error:
+        raise unusable(entry.id, f"its file {name} {error}") from error
     if digest != record.sha256:
         raise unusable(entry.id, f"its file {name} was changed after it was written")
     entry.store.verified.add(state)

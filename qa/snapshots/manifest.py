@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import re
 import stat
+from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from qa.errors import SnapshotError, SnapshotUnusable
 
 FILE_NAME = "manifest.json"
+ROOT = 0
+"""The user whose folders are trusted like one's own."""
 LARGEST = 16 << 20
 """Bytes of a manifest. What is longer (the log of a console) belongs into a file of the entry."""
 
@@ -151,22 +156,36 @@ def read_bounded(path: Path) -> bytes:
         OSError: it cannot be read.
         ValueError: it is no such file; the message follows its name.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is no ordinary file")
+    with open_file(path) as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"has more than {LARGEST >> 20} MiB")
     return data
 
 
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BufferedReader]:
+    """An ordinary file, open for reading; links are not followed, and nothing is waited for.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is no such file; the message follows its name.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("is no ordinary file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
+
+
 def distrust(folder: os.stat_result) -> str | None:
     """Why a folder is not to be trusted, in words that follow its name."""
     if not stat.S_ISDIR(folder.st_mode):
         return "is no folder"
-    if folder.st_uid not in {os.geteuid(), 0}:
+    if folder.st_uid not in {os.geteuid(), ROOT}:
         return "belongs to somebody else"
     if folder.st_mode & 0o022:
         return "can be written to by others"
