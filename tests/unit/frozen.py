@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from qa.snapshots.store import Base, Entry, Kind, Store
+
+TraceFunction = Callable[[FrameType, str, Any], Any]
 
 OTHER = """
 import sys
@@ -47,7 +53,7 @@ def put(
 
 def names(store: Store) -> list[str]:
     """What is in the store's folder, hidden or not, apart from its own lock."""
-    return sorted(path.name for path in store.root.iterdir() if path.name != ".lock")
+    return sorted(path.name for path in store.root.glob("*") if path.name != ".lock")
 
 
 @contextlib.contextmanager
@@ -67,3 +73,40 @@ def change(path: Path, old: bytes, new: bytes) -> None:
     content = path.read_bytes()
     assert old in content
     path.write_bytes(content.replace(old, new, 1))
+
+
+def forked(work: Callable[[], object]) -> int:
+    """The id of a new process that does ``work``; its exit status is 0 when that is done, 1 when it raised."""
+    if process := os.fork():
+        return process
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+    raise AssertionError
+
+
+def killed_at_line(number: int, work: Callable[[], object]) -> bool:
+    """Whether another process that does ``work`` came to its ``number``-th line in the code of the store, where it was killed."""
+
+    def trace(frame: FrameType, event: str, _: object) -> TraceFunction | None:
+        nonlocal number
+        if "/qa/snapshots/" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            number -= 1
+            if number < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    def traced() -> None:
+        sys.settrace(trace)
+        work()
+
+    _, status = os.waitpid(forked(traced), 0)
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
+    return os.WIFSIGNALED(status)
