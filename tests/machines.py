@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from qa.config import Config
 from qa.events import Bus, Event
@@ -41,6 +41,7 @@ async def driven(
     cloud_init: Mapping[str, Any] | None = None,
     *,
     config: Config | None = None,
+    start: Literal["warm", "cold"] = "cold",
     **options: Any,
 ) -> AsyncGenerator[Driven]:
     """A machine of ``image`` with ``options`` as in a script; its results go to ``folder``."""
@@ -50,8 +51,8 @@ async def driven(
     place = Place(folder, folder / "console.log", folder / "qemu.log", folder)
     with Owner.register(paths) as owner:
         host = Host(paths, config or Config(), owner)
-        opened = host.open_machine("vm", image, MachineOptions(**options), cloud_init or {}, place=place, bus=bus)
-        async with opened as machine:
+        blueprint = await host.blueprint("vm", image, MachineOptions(**options), cloud_init or {}, place=place, bus=bus)
+        async with host.open_machine(blueprint, place=place, bus=bus, start=start) as machine:
             yield Driven(machine, host, folder, told)
 
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from qa.console.outlet import Outlet
 from qa.console.text import plain
 
 TAIL = 256 * 1024
@@ -21,7 +22,9 @@ class SerialConsole(asyncio.Protocol):
 
     Attributes:
         log: the raw log; a machine that is booted again appends to it.
-        position: bytes in the log so far.
+        position: bytes received so far, with those that were there before us.
+        history: how often the console has got another past, see `go_on_from`.
+        outlet: takes what is typed.
     """
 
     def __init__(self, log: Path) -> None:
@@ -29,10 +32,11 @@ class SerialConsole(asyncio.Protocol):
         self._file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self.position = os.fstat(self._file).st_size
         self.error: OSError | None = None
+        self.history = 0
         self._tail = bytearray()
         self._marked = self.position
         self._listeners: list[Listener] = []
-        self._transport: asyncio.Transport | None = None
+        self.outlet = Outlet()
 
     async def attach(self, channel: socket.socket) -> None:
         """Start reading from ``channel``, the machine's serial port; a machine that boots again has a new one."""
@@ -42,9 +46,9 @@ class SerialConsole(asyncio.Protocol):
 
     def detach(self) -> None:
         """Stop reading; what was read stays."""
-        if self._transport:
-            self._transport.close()
-            self._transport = None
+        if self.outlet.transport:
+            self.outlet.transport.close()
+            self.outlet.transport = None
 
     def close(self) -> None:
         """Stop for good."""
@@ -56,7 +60,7 @@ class SerialConsole(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.outlet.transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Log first, then tell the listeners."""
@@ -80,6 +84,26 @@ class SerialConsole(asyncio.Protocol):
         """From here on it is another boot: what was printed before is no longer recent."""
         self._marked = self.position
 
+    def known(self) -> tuple[bytes, int]:
+        """What is kept in memory, and how many of its last bytes are recent: enough to go on with this console elsewhere."""
+        return bytes(self._tail[-TAIL:]), len(self.recent)
+
+    def go_on_from(self, tail: bytes, recent: int) -> None:
+        """Be the console of a machine that has printed ``tail`` before; ``recent`` of its bytes since it was last started.
+
+        A log that is still empty begins with ``tail``. Listeners are not told: to them it is the past.
+        """
+        if self.position == 0:
+            self._append(tail)
+        self._tail = bytearray(tail)
+        self.position += len(tail)
+        self._marked = self.position - recent
+        self.history += 1
+
+    def last(self, count: int) -> bytes:
+        """The last ``count`` bytes, at most ``TAIL`` of them."""
+        return bytes(self._tail[-count:]) if count else b""
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Hand each new piece to ``listener``; the function returned ends that."""
         self._listeners.append(listener)
@@ -87,8 +111,7 @@ class SerialConsole(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Type into the console. Nothing happens when the machine is off."""
-        if self._transport and not self._transport.is_closing():
-            self._transport.write(data)
+        self.outlet.write(data)
 
     @property
     def recent(self) -> bytes:

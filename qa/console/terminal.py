@@ -1,17 +1,17 @@
-"""The console as a person sees it: a terminal emulator that is fed only when somebody looks."""
+"""The console as a person sees it: a terminal emulator that is fed only when somebody looks.
+
+Of a long backlog only the end is fed: the emulator does about 1 MB/s, and older output has scrolled away anyway.
+"""
 
 from __future__ import annotations
 
-from qa.console.serial import SerialConsole
+from qa.console.serial import TAIL, SerialConsole
 
 COLUMNS, LINES = 80, 25
 """What UEFI and serial getties assume when nobody tells them."""
 
 HISTORY = 2000
 """Lines kept above the screen."""
-
-BACKLOG = 256 * 1024
-"""Of a longer backlog only the end is fed: the emulator does about 1 MB/s, and older output has scrolled away anyway."""
 
 
 class Terminal:
@@ -20,6 +20,7 @@ class Terminal:
     def __init__(self, console: SerialConsole) -> None:
         self._console = console
         self._fed = console.position
+        self._history = console.history
         self._reset()
 
     def _reset(self) -> None:
@@ -29,15 +30,15 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
 
     def _feed(self) -> None:
+        if self._history != self._console.history:  # the past is another one now
+            self._history = self._console.history
+            self._fed = -TAIL - 1
         behind = self._console.position - self._fed
         if behind <= 0:
             return
-        if behind > BACKLOG:
+        if behind > TAIL:
             self._reset()
-            behind = BACKLOG
-        with self._console.log.open("rb") as log:
-            log.seek(self._console.position - behind)
-            data = log.read(behind)
+        data = self._console.last(min(behind, TAIL))
         self._fed = self._console.position
         for line in data.splitlines(keepends=True):
             try:

@@ -21,6 +21,7 @@ from qa.images.store import Store
 from qa.machine import Machine, MachineSetup
 from qa.paths import Paths
 from qa.qemu.spec import Disk
+from qa.snapshots.store import Store as Snapshots
 
 BUILTIN = "builtin"
 
@@ -113,6 +114,8 @@ class Trials:
             factor=1.0 if accel == "kvm" else self._tcg_factor,
             work=work,
             results=work,
+            store=Snapshots(work / "snapshots"),
+            made_of="trial",
             memory=image.memory,
             cpus=1,
             disks=(Disk(disk, "qcow2"),),

@@ -68,6 +68,30 @@ async def find_way_in(
             way.cancel()
 
 
+async def go_on_with(
+    name: str, *, shell: ShellChannel, ssh: Any, ssh_port: int | None, console: SerialConsole, vitals: Vitals, factor: float
+) -> Channel:
+    """The channel ``name`` of a guest that was frozen with it and goes on. Connections are made anew; shells went on with it.
+
+    Never ends by itself when there is no way in: the caller guards it.
+
+    Raises:
+        UsageError: the machine does not have what it needs.
+    """
+    if name == "ssh":
+        from qa.guest.ssh import SshChannel  # noqa: PLC0415 -- see above
+
+        if ssh is None or ssh_port is None:
+            raise UsageError("channel 'ssh' needs a network")
+        return await SshChannel.connect(ssh, ssh_port, vitals=vitals, factor=factor, tell=lambda _: None)
+    if name == "serial":
+        from qa.guest.login import LoginChannel  # noqa: PLC0415 -- see above
+
+        return LoginChannel(console, vitals, factor)
+    await shell.wait_until_there()
+    return shell
+
+
 async def _best_of(ways: dict[str, asyncio.Task[Channel]], patience: float, tried: dict[str, str]) -> Channel:
     """The first of ``ways`` to succeed; a better one, which stands before it, gets ``patience`` to come as well.
 

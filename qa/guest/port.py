@@ -6,6 +6,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from qa.console.outlet import Outlet
+
 
 class Port(asyncio.Protocol):
     """Bytes out, and bytes in to whoever listens at the moment; what nobody listens to is dropped.
@@ -15,7 +17,7 @@ class Port(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.listener: Callable[[bytes], None] | None = None
-        self._transport: asyncio.Transport | None = None
+        self.outlet = Outlet()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -28,7 +30,7 @@ class Port(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.outlet.transport = transport
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -49,8 +51,7 @@ class Port(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send ``data``."""
-        if self._transport and not self._transport.is_closing():
-            self._transport.write(data)
+        self.outlet.write(data)
 
     async def drain(self) -> None:
         """Wait until the guest has taken most of what was written."""
@@ -58,5 +59,5 @@ class Port(asyncio.Protocol):
 
     def close(self) -> None:
         """Stop."""
-        if self._transport:
-            self._transport.close()
+        if self.outlet.transport:
+            self.outlet.transport.close()

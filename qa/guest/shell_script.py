@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import re
 
+from qa.guest.thaw_program import octal, thaw_program
+
 HELLO = "anima-qa-shell"
 """What the control shell says when it starts, behind a record separator and before a line feed."""
 
@@ -30,7 +32,8 @@ def control_prelude() -> str:
     ``q_slot ID N TOKEN`` starts the slot on ports N and N+1, which says TOKEN, and answers with its process. bash gets no
     controlling terminal, so that a program that insists on one (``sudo``, ``ssh``) fails at once instead of asking; other
     shells have job control with a terminal only, and get an unused virtual one. ``q_kill ID PROCESS`` kills what that slot
-    runs: the oldest of its children, for the youngest is the next subshell.
+    runs: the oldest of its children, for the youngest is the next subshell. ``q_arm ID`` takes the program of
+    ``thaw_program`` along, in a file without a name; ``q_thaw ID INPUT`` runs it.
     """
     return (
         ENVIRONMENT
@@ -45,7 +48,17 @@ q_kill() {
   for q in $(cat /proc/$2/task/$2/children); do kill -KILL -$q 2>/dev/null || kill -KILL $q 2>/dev/null; break; done
   printf '\036%s\n' "$1"
 }
+q_arm() {
+  q_c=1
+  for q in /dev/shm /run /tmp /root; do
+    q_f=$q/.anima-qa-$$; [ -w $q ] && printf "$q_program" >$q_f && chmod 700 $q_f && exec 8<$q_f; rm -f $q_f
+    /proc/self/fd/8 </dev/null 2>/dev/null; [ $? != 1 ] || { q_c=0; break; }
+  done
+  printf '\036%s %s\n' "$1" $q_c
+}
+q_thaw() { printf "$2" | /proc/self/fd/8 2>/dev/null; printf '\036%s %s\n' "$1" $?; }
 """
+        + f"q_program='{octal(thaw_program())}'\n"
         + f"printf '\\036{HELLO} ready\\n'\n"
     )
 

@@ -6,8 +6,8 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import BinaryIO
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, BinaryIO
 
 from qa.guest.port import Port
 from qa.guest.shell_script import MARK, quote_line, slot_prelude
@@ -51,12 +51,14 @@ class Slot:
     """A slot's host side.
 
     Attributes:
+        number: of the first of its two ports.
         process: its shell in the guest; its children are the running command.
         shared: background children of an earlier command may still write to its ports.
         dead: a command hangs in it that not even SIGKILL ends.
     """
 
-    def __init__(self, output: Port, errors: Port) -> None:
+    def __init__(self, number: int, output: Port, errors: Port) -> None:
+        self.number = number
         self._output = output
         self._errors = errors
         self._token = secrets.token_hex(6)
@@ -64,6 +66,23 @@ class Slot:
         self.process = ""
         self.shared = False
         self.dead = False
+
+    def known(self) -> dict[str, Any]:
+        """What must be known of an idle slot to go on with it when its guest was frozen and goes on elsewhere."""
+        return {
+            "number": self.number,
+            "token": self._token,
+            "answers": self._answers,
+            "process": self.process,
+            "shared": self.shared,
+        }
+
+    def recall(self, known: Mapping[str, Any]) -> None:
+        """Be the slot of which ``known`` was kept."""
+        self._token = str(known["token"])
+        self._answers = int(known["answers"])
+        self.process = str(known["process"])
+        self.shared = bool(known["shared"])
 
     async def prepare(self, start: Callable[[str], Awaitable[str]]) -> None:
         """Bring the slot up. ``start`` starts its shell in the guest, which says the token given, and returns its process."""

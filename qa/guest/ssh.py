@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +58,24 @@ class SshAccess:
         """New keys (ed25519), with a host key where the guest can be handed one."""
         host_key = asyncssh.generate_private_key("ssh-ed25519") if with_host_key else None
         return cls(user, asyncssh.generate_private_key("ssh-ed25519", comment="anima-qa"), host_key)
+
+    @classmethod
+    def recall(cls, known: Mapping[str, Any]) -> SshAccess:
+        """The same access again, out of what `known` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what was kept.
+        """
+        host_key = asyncssh.import_private_key(known["host_key"]) if known["host_key"] else None
+        return cls(str(known["user"]), asyncssh.import_private_key(known["key"]), host_key)
+
+    def known(self) -> dict[str, str]:
+        """What must be kept to get into the same guest again; secret."""
+        return {
+            "user": self.user,
+            "key": self.key.export_private_key().decode(),
+            "host_key": self.host_key.export_private_key().decode() if self.host_key else "",
+        }
 
     @cached_property
     def public_key(self) -> str:

@@ -35,6 +35,7 @@ class Vitals:
         self.resets = 0
         self.ended = ""
         self.failure: QaError | None = None
+        self._stopped = False
         self._scan = FailureScan()
         self._loop = asyncio.get_running_loop()
         self._waiters: set[asyncio.Future[str]] = set()
@@ -48,6 +49,11 @@ class Vitals:
             self._due.cancel()
 
     # what is observed
+
+    @property
+    def is_booted(self) -> bool:
+        """Whether only a panic is a failure by now."""
+        return not self._scan.booting
 
     def booted(self) -> None:
         """From now on only a panic is a failure: a prompt may appear in any output."""
@@ -94,7 +100,7 @@ class Vitals:
 
     def on_exit(self, status: int, log_tail: str) -> None:
         """QEMU is gone."""
-        if self.ended in {"guest shut down", "shut down", "destroyed", "crashed"}:
+        if self._stopped or self.ended in {"guest shut down", "shut down"}:
             self._wake("off")
             return
         how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
@@ -107,6 +113,7 @@ class Vitals:
 
     def on_stop(self, reason: str) -> None:
         """We end the machine ourselves."""
+        self._stopped = True
         self.ended = self.ended or reason
         self._wake("off")
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pycdlib
-from jinja2 import Environment, FileSystemLoader, TemplateError, Undefined
-from pycdlib.pycdlibexception import PyCdlibException
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from qa.errors import ImageError, NoSpace, UsageError
 from qa.images.store import unusable
@@ -38,6 +33,10 @@ def render_user_data(variables: Mapping[str, str], script_part: Mapping[str, Any
         ImageError: the template that travels with the package is damaged.
         UsageError: the script's part has something that is no plain data.
     """
+    from jinja2 import Environment, FileSystemLoader, TemplateError, Undefined  # noqa: PLC0415 -- 0.1 s that forks do not need
+    from ruamel.yaml import YAML  # noqa: PLC0415
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+
     environment = Environment(loader=FileSystemLoader(data_folder("cloudinit")), undefined=Undefined, autoescape=False)  # noqa: S701 -- YAML
     try:
         base = YAML(typ="safe").load(environment.get_template(TEMPLATE).render(**variables))
@@ -49,6 +48,11 @@ def render_user_data(variables: Mapping[str, str], script_part: Mapping[str, Any
         return "#cloud-config\n" + json.dumps(merged, indent=2, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
         raise UsageError(f"cloud_init has a value that cannot be written: {error}", hint="quote dates and times") from error
+
+
+def template_digest() -> str:
+    """Another one for each version of the template."""
+    return hashlib.sha256((data_folder("cloudinit") / TEMPLATE).read_bytes()).hexdigest()
 
 
 def merge(base: Any, addition: Any) -> Any:
@@ -82,6 +86,9 @@ def write_seed(
         NoSpace: the file system is full.
         ImageError: it cannot be written.
     """
+    import pycdlib  # noqa: PLC0415 -- machines that start from a frozen state have their seed already
+    from pycdlib.pycdlibexception import PyCdlibException  # noqa: PLC0415
+
     meta_data = json.dumps({"instance-id": instance_id, "local-hostname": hostname}) + "\n"
     files = {"meta-data": meta_data, "user-data": user_data, "network-config": network_config, "vendor-data": vendor_data}
     iso = pycdlib.PyCdlib()

@@ -53,6 +53,7 @@ class MachineBase:
         ready_s: seconds from power-on to ready, for the last boot; None where it never was.
         channel_name: how commands reach the guest.
         forwards: port of the guest to the port on 127.0.0.1 that leads there, for the last boot.
+        disks: what it writes to; a machine that was frozen goes on with a new layer on each.
         ended: why it is off; empty while it is on.
     """
 
@@ -64,6 +65,7 @@ class MachineBase:
         self.ready_s: float | None = None
         self.channel_name = ""
         self.forwards: dict[int, int] = {}
+        self.disks = setup.disks
         self.ended = "never booted"
         self._console = SerialConsole(setup.console_log)
         self._terminal = Terminal(self._console)

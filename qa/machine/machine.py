@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from qa.events import Bus
+from qa.machine.freezing import Freezing
 from qa.machine.looking import Hands, Looking
-from qa.machine.power_verbs import Power
 from qa.machine.setup import MachineSetup
 
 
-class Machine(Power, Looking, Hands):
+class Machine(Freezing, Looking, Hands):
     """A virtual machine to be tested. Its public methods are the verbs of scripts."""
 
     @classmethod
@@ -25,8 +25,9 @@ class Machine(Power, Looking, Hands):
             await machine.destroy()
 
     async def destroy(self) -> None:
-        """Switch off and close the logs; a log that could not be written whole is told."""
+        """Switch off, let go of frozen states and close the logs; a log that could not be written whole is told."""
         await self._switch_off("destroyed")
+        await self._let_go()
         if error := self._console.error:
             self.bus.notice(f"the console log of {self.name} is not complete: {error.strerror}", "warning")
         self._console.close()

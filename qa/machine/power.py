@@ -4,44 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import shutil
-from collections.abc import Awaitable, Callable
+import socket
+import termios
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from qa.console import SerialConsole
-from qa.errors import QaError, QemuExited
+from qa.errors import QaError, QemuExited, SnapshotUnusable
 from qa.events import Bus, QmpEvent
 from qa.guest.port import Port
 from qa.guest.shell import ShellChannel
 from qa.guest.vitals import Vitals
-from qa.host.qemu import Qemu
-from qa.machine.setup import MachineSetup
-from qa.qemu.argv import MONITOR, SERIAL, build_argv, channel_names, port_channel
+from qa.machine.setup import SSH_PORT, MachineSetup
+from qa.qemu.argv import MONITOR, SERIAL, build_argv, channel_names, disk_node, port_channel
 from qa.qemu.forwards import forward_port
 from qa.qemu.monitor import Monitor
 from qa.qemu.process import QemuProcess, start_qemu
-from qa.qemu.spec import Flash, MachineSpec
+from qa.qemu.spec import Disk, Flash, MachineSpec
 from qa.screen.frames import Camera
 from qa.screen.keyboard import Keyboard
+from qa.snapshots.freeze import Node
+from qa.snapshots.thaw import Thawed
 
-SSH_PORT = 22
 
-
-def _spec(setup: MachineSetup, qemu: Qemu) -> MachineSpec:
-    variables = setup.work / f"{setup.name}-vars.fd"
-    if not variables.exists():  # the second boot of a machine finds what the first one stored
-        shutil.copyfile(setup.firmware.vars, variables)
+def _spec(setup: MachineSetup, disks: tuple[Disk, ...], thawed: Thawed | None) -> MachineSpec:
+    if not setup.variables.exists():  # the second boot of a machine finds what the first one stored
+        shutil.copyfile(setup.firmware.vars, setup.variables)
     return MachineSpec(
         name=setup.name,
         accel=setup.accel,
         memory=setup.memory,
         cpus=setup.cpus,
-        flash=Flash(setup.firmware.code, setup.firmware.code_format, variables, setup.firmware.vars_format),
-        disks=setup.disks,
+        flash=Flash(setup.firmware.code, setup.firmware.code_format, setup.variables, setup.firmware.vars_format),
+        disks=disks,
         network=setup.network,
         smbios_strings=setup.smbios_strings,
-        exit_with_parent="exit-with-parent" in qemu.features,
+        exit_with_parent="exit-with-parent" in setup.qemu.features,
+        frozen_memory=thawed.memory_file if thawed else None,
     )
+
+
+QUIET_LIMIT = 2.0
+"""Seconds for what was sent to reach QEMU before a machine is frozen."""
+
+
+def _waiting(end: socket.socket) -> bool:
+    """Whether something was received that nobody has read yet."""
+    return end.fileno() >= 0 and fcntl.ioctl(end, termios.FIONREAD, b"\0" * 4) != b"\0" * 4
 
 
 class PowerCycle:
@@ -50,10 +62,23 @@ class PowerCycle:
     Attributes:
         forwards: guest port to host port on 127.0.0.1.
         paused: we stopped its processors.
+        nodes: its disks, under the names that QEMU knows them by.
+        thawed: the frozen state with which it began; None where it was booted.
     """
 
-    def __init__(self, setup: MachineSetup, console: SerialConsole, process: QemuProcess, bus: Bus) -> None:
+    def __init__(
+        self,
+        setup: MachineSetup,
+        console: SerialConsole,
+        process: QemuProcess,
+        bus: Bus,
+        *,
+        disks: tuple[Disk, ...],
+        thawed: Thawed | None,
+    ) -> None:
         self.setup = setup
+        self.thawed = thawed
+        self.nodes = tuple(Node(disk, disk_node(number)) for number, disk in enumerate(disks))
         self.process = process
         self.monitor = Monitor(setup.name, self._on_event)
         self.vitals = Vitals(setup.name, console)
@@ -69,20 +94,35 @@ class PowerCycle:
         process.exited.add_done_callback(lambda done: self.vitals.on_exit(done.result(), process.log_tail()))
 
     @classmethod
-    async def start(cls, setup: MachineSetup, console: SerialConsole, bus: Bus) -> PowerCycle:
+    async def start(
+        cls,
+        setup: MachineSetup,
+        console: SerialConsole,
+        bus: Bus,
+        *,
+        disks: tuple[Disk, ...],
+        thawed: Thawed | None = None,
+        recall: Callable[[PowerCycle], None] = lambda _: None,
+    ) -> PowerCycle:
         """Start QEMU, connect to it, and let the guest go.
+
+        Args:
+            disks: in the guest's order.
+            thawed: the frozen state with which it goes on; None to boot.
+            recall: called when that state is loaded and does not run yet, to know what was known of it.
 
         Raises:
             QemuExited: QEMU ended at once; with its messages.
+            SnapshotUnusable: the frozen state is damaged, or QEMU does not take it.
         """
-        spec = _spec(setup, setup.qemu)
+        spec = _spec(setup, disks, thawed)
         process = start_qemu(
             channel_names(spec), lambda descriptors: build_argv(setup.qemu.path, spec, descriptors), setup.qemu_log
         )
         try:
-            power = cls(setup, console, process, bus)
-            await power._connect(spec)
-        except QemuExited as error:
+            power = cls(setup, console, process, bus, disks=disks, thawed=thawed)
+            await power._connect(spec, recall)
+        except (QemuExited, SnapshotUnusable) as error:
             status = await process.stop()
             how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
             error.evidence.setdefault(f"QEMU {how}; its last messages", process.log_tail())
@@ -94,7 +134,7 @@ class PowerCycle:
             raise
         return power
 
-    async def _connect(self, spec: MachineSpec) -> None:
+    async def _connect(self, spec: MachineSpec, recall: Callable[[PowerCycle], None]) -> None:
         sockets = self.process.sockets
         await self._console.attach(sockets[SERIAL])
         self._ports = [await Port.attach(sockets[port_channel(number)]) for number in range(spec.ports)]
@@ -104,7 +144,35 @@ class PowerCycle:
             wanted = {*self.setup.forward, *([SSH_PORT] if self.setup.ssh else [])}
             for port in sorted(wanted):
                 self.forwards[port] = await forward_port(self.monitor, port)
-        await self.monitor.execute("cont")
+        if self.thawed:
+            await self.thawed.load(self.monitor, self.process.pid)
+            self.paused = self.thawed.record.paused
+            recall(self)
+        if not self.paused:
+            await self.monitor.execute("cont")
+
+    @asynccontextmanager
+    async def quiet(self) -> AsyncGenerator[None]:
+        """Nothing of ours is sent to the guest in this block, and nothing is on its way to it when it begins."""
+        outlets = [self._console.outlet, *(port.outlet for port in self._ports)]
+        for outlet in outlets:
+            outlet.hold()
+        try:
+            async with asyncio.timeout(QUIET_LIMIT):
+                while any(outlet.pending for outlet in outlets):  # noqa: ASYNC110 -- a transport tells only "nearly empty"
+                    await asyncio.sleep(0.001)
+        except TimeoutError:
+            pass  # nobody in the guest reads it; QEMU will not take it either
+        try:
+            yield
+        finally:
+            for outlet in outlets:
+                outlet.release()
+
+    async def receive(self) -> None:
+        """Of a machine that stands still: take in everything that it has sent."""
+        while any(_waiting(end) for end in self.process.sockets.values()):  # noqa: ASYNC110 -- the loop reads them in between
+            await asyncio.sleep(0)
 
     def _on_event(self, name: str, data: dict[str, Any]) -> None:
         self._bus.emit(QmpEvent(machine=self.setup.name, name=name, data=data))

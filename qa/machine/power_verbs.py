@@ -45,13 +45,16 @@ class Power(Waiting):
         self._started = time.monotonic()
         self._ladder = Ladder(self._console, self._reach, self._tell_line)
         try:
-            self._power = await PowerCycle.start(self.setup, self._console, self.bus)
+            self._power = await PowerCycle.start(self.setup, self._console, self.bus, disks=self.disks)
         except BaseException:
             self._ladder.close()
             self.ended = "QEMU did not start"
             raise
-        self.forwards = dict(self._power.forwards)
+        self._tell_forwards()
         self._reach("power-on")
+
+    def _tell_forwards(self) -> None:
+        self.forwards = dict(self._on().forwards)
         for port in self.setup.forward:
             self.bus.notice(f"port {port} of {self.name} is 127.0.0.1:{self.forwards[port]} on this host")
 

@@ -10,11 +10,15 @@ from qa.host.firmware import Firmware
 from qa.host.qemu import Qemu
 from qa.images.image import Image
 from qa.qemu.spec import Disk
+from qa.snapshots.store import Store
 
 ChannelChoice = Literal["auto", "shell", "ssh", "serial"]
 
 BOOT_LIMIT = 120.0
 """Seconds from power-on to ready, before the factor for software emulation: slow cloud images on busy KVM hosts take 60."""
+
+
+SSH_PORT = 22
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,10 @@ class MachineSetup:
         factor: limits on the guest are multiplied by it (1 with KVM).
         work: the machine's own folder for its overlay and firmware variables; removed with the machine.
         results: where its logs and pictures go.
+        store: where its frozen states are kept.
+        made_of: what a frozen state of it depends on, as one word; another machine's does not fit.
         disks: the first is the one it boots from; the seed comes last.
+        bases: the images that its disks build on.
         smbios_strings: what the guest's systemd is told at boot.
         ssh: what the SSH channel needs, or None where there is none.
     """
@@ -48,6 +55,8 @@ class MachineSetup:
     factor: float
     work: Path
     results: Path
+    store: Store
+    made_of: str
     memory: int
     cpus: int
     disks: tuple[Disk, ...]
@@ -60,3 +69,9 @@ class MachineSetup:
     login: Login | None = None
     ssh: Any = None
     has_cloud_init_part: bool = False
+    bases: tuple[Path, ...] = ()
+
+    @property
+    def variables(self) -> Path:
+        """The machine's own copy of the firmware's variables."""
+        return self.work / f"{self.name}-vars.fd"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import shutil
-import uuid
 import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from qa.config import Config
 from qa.doctor.judge import Choice, choose_accelerator
@@ -21,32 +19,31 @@ from qa.doctor.trial import Trials
 from qa.errors import FirmwareMissing, HostError, UsageError
 from qa.events import Bus
 from qa.fleet import Owner
-from qa.guest.shell_script import UNIT, UNIT_NAME, smbios_strings
 from qa.host.firmware import Firmware, find_firmware
 from qa.host.qemu import Qemu, find_qemu
 from qa.host.resources import resources
 from qa.images.image import Image
-from qa.images.overlay import create_disk, create_overlay
 from qa.images.resolve import resolve
-from qa.images.seed import render_user_data, write_seed
-from qa.machine import Machine, MachineSetup
-from qa.machine.setup import BOOT_LIMIT, Login
+from qa.machine import Machine
+from qa.operations.blueprint import Blueprint
 from qa.operations.options import MachineOptions
+from qa.operations.starting import Starter
 from qa.paths import Paths
-from qa.qemu.spec import Disk
-
-SMALL_GUEST_LIMIT = 30.0
-"""Seconds, before the factor, for a guest with the shell built in: it takes 7 s under software emulation on an idle host."""
+from qa.snapshots.store import Entry, Store
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a machine's traces go: its results folder and its two logs; and where relative paths of its options begin."""
+    """Where a machine's traces go: its results folder and its two logs; and where relative paths of its options begin.
+
+    ``label`` tells machines of one name apart in the names of files.
+    """
 
     results: Path
     console_log: Path
     qemu_log: Path
     base_folder: Path
+    label: str = ""
 
 
 @dataclass
@@ -71,6 +68,11 @@ class Host:
         return find_qemu(self.config.qemu, paths=self.paths)
 
     @cached_property
+    def store(self) -> Store:
+        """Where frozen machines are kept."""
+        return Store.of(self.paths, self.config)
+
+    @cached_property
     def firmware(self) -> Firmware:
         """The firmware in use."""
         return find_firmware()
@@ -85,11 +87,10 @@ class Host:
                 )
             return self.choice
 
-    @asynccontextmanager
-    async def open_machine(
+    async def blueprint(
         self, name: str, reference: str, options: MachineOptions, cloud_init: Mapping[str, Any], *, place: Place, bus: Bus
-    ) -> AsyncGenerator[Machine]:
-        """A machine that is ready, and gone when the block ends.
+    ) -> Blueprint:
+        """A machine as it will be.
 
         Args:
             name: its name, which is also the guest's hostname where the guest takes one.
@@ -97,24 +98,56 @@ class Host:
             cloud_init: merged into the seed.
 
         Raises:
-            QaError: this host cannot run it, or the guest did not come up.
+            QaError: this host cannot run it, or the image cannot be had.
         """
         choice = await self.accelerator(bus)
         self._tell_accelerator(choice, bus)
-        image = await resolve(reference, paths=self.paths, bus=bus, base_folder=place.base_folder)
-        work = self._work_folder(name, place)
-        try:
-            setup = await self._prepare(
-                name, image=image, options=options, cloud_init=cloud_init, place=place, work=work, choice=choice, bus=bus
-            )
-            async with Machine.open(setup, bus) as machine:
-                await machine.boot(SMALL_GUEST_LIMIT if image.shell else BOOT_LIMIT)
+
+        async def find(image: str) -> Image:
+            return await resolve(image, paths=self.paths, bus=bus, base_folder=place.base_folder)
+
+        image = await find(reference)
+        if cloud_init and not (image.cloud_init and options.seed):
+            hint = "leave out cloud_init, or use an image with it" if options.seed else "leave out seed: false"
+            raise UsageError(f"image {image.reference!r} gets no cloud-init seed, so cloud_init would have no effect", hint=hint)
+        others = [await find(str(extra.path)) if extra.path is not None else None for extra in options.disks]
+        blueprint = Blueprint(name, image, tuple(others), options, cloud_init, self.qemu, self.firmware, choice)
+        _check_memory(name, blueprint.memory)
+        return blueprint
+
+    @asynccontextmanager
+    async def open_machine(
+        self, blueprint: Blueprint, *, place: Place, bus: Bus, start: Literal["warm", "cold"] = "warm"
+    ) -> AsyncGenerator[Machine]:
+        """A machine that is ready, and gone when the block ends.
+
+        Args:
+            start: ``warm`` goes on from the template of this machine, which the first start makes; ``cold`` boots.
+
+        Raises:
+            QaError: the guest did not come up.
+        """
+        async with self._work(blueprint, place, bus) as work:
+            machine = await Starter(self, blueprint, place, work, bus).start(warm=start == "warm" and not self.keep)
+            try:
                 yield machine
-        finally:
-            if self.keep:
-                bus.notice(f"the disks of {name} are kept in {work}")
-            else:
-                shutil.rmtree(work, ignore_errors=True)
+            finally:
+                await machine.destroy()
+
+    @asynccontextmanager
+    async def open_fork(self, blueprint: Blueprint, entry: Entry, *, place: Place, bus: Bus) -> AsyncGenerator[Machine]:
+        """A machine that goes on from the frozen state ``entry``, and is gone when the block ends.
+
+        Raises:
+            SnapshotUnusable: the state is damaged, or was frozen with another QEMU, firmware, image or hardware.
+            MachineError: the guest does not answer.
+        """
+        async with self._work(blueprint, place, bus) as work:
+            machine = await Starter(self, blueprint, place, work, bus).go_on(entry, "fork")
+            try:
+                yield machine
+            finally:
+                await machine.destroy()
 
     def _tell_accelerator(self, choice: Choice, bus: Bus) -> None:
         """Once for each run, however many machines it has."""
@@ -124,80 +157,21 @@ class Host:
             if choice.warning:
                 bus.notice(choice.warning, "warning")
 
-    def _work_folder(self, name: str, place: Place) -> Path:
+    @asynccontextmanager
+    async def _work(self, blueprint: Blueprint, place: Place, bus: Bus) -> AsyncGenerator[Path]:
+        """A folder for a machine's files, for as long as it lives."""
         if not self.keep:
-            return self.owner.machine_folder(name)
-        work = place.results / f"disks-{name}"
-        work.mkdir(parents=True)
-        return work
-
-    async def _prepare(
-        self,
-        name: str,
-        *,
-        image: Image,
-        options: MachineOptions,
-        cloud_init: Mapping[str, Any],
-        place: Place,
-        work: Path,
-        choice: Choice,
-        bus: Bus,
-    ) -> MachineSetup:
-        if cloud_init and not (image.cloud_init and options.seed):
-            hint = "leave out cloud_init, or use an image with it" if options.seed else "leave out seed: false"
-            raise UsageError(f"image {image.reference!r} gets no cloud-init seed, so cloud_init would have no effect", hint=hint)
-        memory = options.memory or image.memory
-        _check_memory(name, memory)
-        wants_ssh = options.network != "none" and (options.channel == "ssh" or (options.channel == "auto" and not image.shell))
-        seeded = image.cloud_init and options.seed
-        ssh = _new_ssh_access(options, with_host_key=seeded) if wants_ssh else None
-        disks = [await self._first_disk(image, options, work), *await self._more_disks(options, place, work, bus)]
-        if seeded:
-            seed = work / "seed.iso"
-            _write_seed(seed, name, cloud_init, ssh)
-            # As a disk and not as a CD: kernels for clouds, such as that of Debian 12, have no driver for CDs.
-            disks.append(Disk(seed, "raw", read_only=True, bootable=False))
-        return MachineSetup(
-            name=name,
-            image=image,
-            qemu=self.qemu,
-            firmware=self.firmware,
-            accel=choice.accel,
-            accel_reason=choice.reason,
-            factor=self.config.tcg_factor if choice.accel == "tcg" else 1.0,
-            work=work,
-            results=place.results,
-            memory=memory,
-            cpus=options.cpus,
-            disks=tuple(disks),
-            console_log=place.console_log,
-            qemu_log=place.qemu_log,
-            network=options.network,
-            forward=options.forward,
-            smbios_strings=smbios_strings(ssh.public_key if ssh else None),
-            channel=options.channel,
-            login=Login(options.login.user, options.login.password) if options.login else None,
-            ssh=ssh,
-            has_cloud_init_part=bool(cloud_init),
-        )
-
-    async def _first_disk(self, image: Image, options: MachineOptions, work: Path) -> Disk:
-        file = work / "disk0.qcow2"
-        await create_overlay(image, file, options.disk)
-        return Disk(file, "qcow2")
-
-    async def _more_disks(self, options: MachineOptions, place: Place, work: Path, bus: Bus) -> list[Disk]:
-        disks = []
-        for number, extra in enumerate(options.disks, start=1):
-            file = work / f"disk{number}.qcow2"
-            if extra.path is not None:
-                image = await resolve(str(extra.path), paths=self.paths, bus=bus, base_folder=place.base_folder)
-                await create_overlay(image, file, extra.size)
+            work = self.owner.machine_folder(blueprint.name)
+        else:
+            work = place.results / f"disks-{place.label or blueprint.name}"
+            work.mkdir(parents=True)
+        try:
+            yield work
+        finally:
+            if self.keep:
+                bus.notice(f"the disks of {blueprint.name} are kept in {work}")
             else:
-                assert extra.size is not None  # the options were checked
-                await create_disk(file, extra.size)
-            disks.append(Disk(file, "qcow2", serial=extra.serial))
-        return disks
+                shutil.rmtree(work, ignore_errors=True)
 
     def describe(self) -> dict[str, str]:
         """What ran the machines, for the report; empty where it was never needed."""
@@ -221,18 +195,3 @@ def _check_memory(name: str, wanted: int) -> None:
             f"{name} is to have {wanted >> 20} MB of memory, and this host has {total >> 20} MB",
             hint="ask for less in machine: memory",
         )
-
-
-def _new_ssh_access(options: MachineOptions, *, with_host_key: bool) -> Any:
-    """Keys of the machine's own. The host key is pinned where the seed hands it to the guest; else the first seen counts."""
-    from qa.guest.ssh import SshAccess  # noqa: PLC0415 -- costs 0.2 s, and the built-in guest does not need it
-
-    return SshAccess.generate(options.login.user if options.login else "root", with_host_key=with_host_key)
-
-
-def _write_seed(path: Path, name: str, cloud_init: Mapping[str, Any], ssh: Any) -> None:
-    variables = {"hostname": name, "shell_name": UNIT_NAME, "shell_unit": base64.b64encode(UNIT.encode()).decode()}
-    if ssh:
-        private, public = ssh.host_key_files()
-        variables |= {"ssh_public_key": ssh.public_key, "ssh_host_key": private, "ssh_host_public_key": public}
-    write_seed(path, instance_id=f"anima-qa-{uuid.uuid4()}", hostname=name, user_data=render_user_data(variables, cloud_init))

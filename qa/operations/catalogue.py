@@ -32,5 +32,7 @@ CATALOGUE = Catalogue(
         operation_of(Machine.crash, group="power"),
         operation_of(Machine.pause, group="power"),
         operation_of(Machine.resume, group="power"),
+        operation_of(Machine.snapshot, group="state", bare="name"),
+        operation_of(Machine.restore, group="state", bare="name"),
     ]
 )

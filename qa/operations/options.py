@@ -66,6 +66,10 @@ class MachineOptions(Options):
         "auto", description="The way commands go: root shell on the virtio console, SSH, a login on the serial console."
     )
     login: LoginOptions | None = Field(None, description="For channel: serial, and the user for SSH.")
+    identity: Literal["keep", "renew"] = Field(
+        "keep",
+        description="renew: a machine that goes on from a frozen state gets a hostname, machine id and SSH host keys of its own.",
+    )
     seed: bool = Field(True, description="Attach the cloud-init seed (NoCloud).")
 
     @model_validator(mode="after")

@@ -22,6 +22,11 @@ def port_channel(number: int) -> str:
     return f"port{number}"
 
 
+def disk_node(number: int) -> str:
+    """Name under which QEMU knows what is written of a disk of a machine that has just been started."""
+    return f"disk{number}"
+
+
 def channel_names(spec: MachineSpec) -> list[str]:
     """The channels that the machine has to the outside; each becomes an inherited descriptor."""
     return [MONITOR, SERIAL, *(port_channel(number) for number in range(spec.ports))]
@@ -62,13 +67,22 @@ def _processor(spec: MachineSpec) -> list[str]:
     accel = f"tcg,thread=multi,tb-size={TB_SIZE}" if spec.accel == "tcg" else spec.accel
     cpu = "max" if spec.accel == "tcg" else "host"
     memory = max(1, spec.memory >> 20)
-    return ["-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", str(spec.cpus), "-m", f"{memory}M"]
+    common = ["-accel", accel, "-cpu", cpu, "-smp", str(spec.cpus), "-m", f"{memory}M"]
+    if spec.frozen_memory is None:
+        return ["-machine", "q35", *common]
+    # The state that comes in is a list of devices alone, without the two sections that frame it in a migration between hosts.
+    return [
+        *("-machine", "q35,memory-backend=ram,suppress-vmdesc=on", "-global", "migration.send-configuration=off"),
+        *("-incoming", "defer"),
+        *("-object", f"memory-backend-file,id=ram,size={memory}M,share=off,mem-path={_escape(spec.frozen_memory)}"),
+        *common,
+    ]
 
 
 def _disks(disks: tuple[Disk, ...]) -> list[str]:
     argv: list[str] = []
     for number, disk in enumerate(disks):
-        node = f"disk{number}"
+        node = disk_node(number)
         cache = ",cache.no-flush=on" if disk.throwaway and not disk.read_only else ""
         discard = "" if disk.read_only else ",discard=unmap"
         argv += [

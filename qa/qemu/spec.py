@@ -39,7 +39,14 @@ class Flash:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """The whole machine. ``smbios_strings`` (type 11) are what the guest's systemd is told at boot."""
+    """The whole machine.
+
+    Attributes:
+        memory: bytes.
+        smbios_strings: (type 11) what the guest's systemd is told at boot.
+        frozen_memory: a file as large as the memory: the machine goes on from a frozen state, whose memory this is. It is never
+            written to; what the guest writes is this machine's own. None for a machine that boots.
+    """
 
     name: str
     accel: Literal["kvm", "tcg"]
@@ -51,3 +58,4 @@ class MachineSpec:
     smbios_strings: tuple[str, ...] = ()
     ports: int = PORTS
     exit_with_parent: bool = False
+    frozen_memory: Path | None = None

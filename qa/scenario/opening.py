@@ -2,41 +2,94 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from qa.errors import UsageError
 from qa.events import Bus
 from qa.machine import Machine
+from qa.machine.freezing import Kept
+from qa.operations.blueprint import Blueprint
 from qa.operations.boot import Host, Place
 from qa.operations.options import MachineOptions
 from qa.report.folder import ResultsFolder
 from qa.scenario.batch import OpenFor
-from qa.scenario.machines import OpenMachine
+from qa.scenario.machines import Frozen, OpenMachine
 from qa.scenario.results import HostResult
 from qa.scenario.script import Script
+from qa.snapshots.store import Kind
+
+
+@dataclass(frozen=True)
+class HostMachines:
+    """Opens the machines of one script; logs and pictures go to the run's folder."""
+
+    host: Host
+    script: Script
+    folder: ResultsFolder
+    bus: Bus
+    start: Literal["warm", "cold"]
+    _blueprints: dict[str, Blueprint] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def __call__(
+        self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], /
+    ) -> AsyncGenerator[Machine]:
+        """See OpenMachine."""
+        place = self._place(name)
+        blueprint = await self._blueprint(name, image, options, cloud_init, place)
+        async with self.host.open_machine(blueprint, place=place, bus=self.bus, start=self.start) as machine:
+            yield machine
+
+    @asynccontextmanager
+    async def fork(self, frozen: Frozen, name: str, *, label: str = "") -> AsyncGenerator[Machine]:
+        """See OpenMachine."""
+        place = self._place(name, label)
+        plan = next((plan for plan in self.script.machines if plan.name == name), None)
+        if plan is None:
+            raise UsageError(f"the script has no machine {name!r} to go on with")
+        blueprint = await self._blueprint(name, plan.image, plan.options, plan.cloud_init, place)
+        entry = frozen.entry if isinstance(frozen, Kept) else await asyncio.to_thread(self.host.store.get, frozen.id)
+        async with self.host.open_fork(blueprint, entry, place=place, bus=self.bus) as machine:
+            yield machine
+
+    async def find(self, kind: Kind, key: str) -> Kept | None:
+        """See OpenMachine."""
+        entry = await asyncio.to_thread(self.host.store.find, kind, key)
+        return Kept(entry, entry.hold()) if entry else None
+
+    async def get(self, identity: str, /) -> Kept:
+        """See OpenMachine."""
+        entry = await asyncio.to_thread(self.host.store.get, identity)
+        return Kept(entry, entry.hold())
+
+    async def _blueprint(
+        self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], place: Place
+    ) -> Blueprint:
+        if name not in self._blueprints:
+            self._blueprints[name] = await self.host.blueprint(name, image, options, cloud_init, place=place, bus=self.bus)
+        return self._blueprints[name]
+
+    def _place(self, name: str, label: str = "") -> Place:
+        many = len(self.script.machines) > 1
+        log = "-".join(part for part in (name if many else "", label) if part) or None
+        return Place(
+            results=self.folder.path,
+            console_log=self.folder.console_log(log),
+            qemu_log=self.folder.qemu_log(log),
+            base_folder=self.script.path.absolute().parent,
+            label=label,
+        )
 
 
 def open_on(host: Host) -> OpenFor:
-    """How scripts' machines are booted on ``host``: logs and pictures go to the run's folder."""
+    """How scripts' machines are opened on ``host``."""
 
     def open_for(script: Script, folder: ResultsFolder, bus: Bus) -> OpenMachine:
-        many = len(script.machines) > 1
-
-        @asynccontextmanager
-        async def open_machine(
-            name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], /
-        ) -> AsyncGenerator[Machine]:
-            place = Place(
-                results=folder.path,
-                console_log=folder.console_log(name if many else None),
-                qemu_log=folder.qemu_log(name if many else None),
-                base_folder=script.path.absolute().parent,
-            )
-            async with host.open_machine(name, image, options, cloud_init, place=place, bus=bus) as machine:
-                yield machine
-
-        return open_machine
+        return HostMachines(host, script, folder, bus, "cold" if script.start == "cold" else "warm")
 
     return open_for
 

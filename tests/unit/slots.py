@@ -24,7 +24,7 @@ async def slot_of(shell: str, folder: os.PathLike[str]) -> AsyncGenerator[Slot]:
     for end in ours:
         end.setblocking(False)
     ports = [await Port.attach(end) for end in ours]
-    slot = Slot(*ports)
+    slot = Slot(1, *ports)
     started: list[subprocess.Popen[bytes]] = []
     keyboard, terminal = os.openpty()  # BusyBox has job control with a terminal only, as in the guest
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qa.console import SerialConsole, Terminal
-from qa.console.terminal import BACKLOG, COLUMNS, HISTORY, LINES
+from qa.console.serial import TAIL
+from qa.console.terminal import COLUMNS, HISTORY, LINES
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_a_lot_of_output_keeps_a_bounded_history(console: SerialConsole) -> None
 
 def test_of_a_long_backlog_only_the_end_is_fed(console: SerialConsole) -> None:
     terminal = Terminal(console)
-    console.data_received(b"\x1b[31mfirst\r\n" + (b"x" * 70 + b"\r") * (BACKLOG // 71 + 1) + b"\r\nlast")
+    console.data_received(b"\x1b[31mfirst\r\n" + (b"x" * 70 + b"\r") * (TAIL // 71 + 1) + b"\r\nlast")
     assert terminal.text().splitlines()[-1] == "last"
     assert "first" not in terminal.text()
 

@@ -1,0 +1,325 @@
+"""Freezing a machine and going on from a frozen state: restore points, forks, templates."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from qa.errors import SnapshotUnusable, UsageError
+from qa.events import Bus
+from qa.guest.channel import Channel
+from qa.guest.entry import go_on_with
+from qa.guest.freshen import freshen, renew_identity
+from qa.guest.readiness import READY, Ladder
+from qa.machine.power_verbs import Power
+from qa.machine.setup import SSH_PORT, MachineSetup
+from qa.qemu.argv import disk_node
+from qa.snapshots.record import CONSOLE, Record, read_record
+
+if TYPE_CHECKING:
+    from qa.machine.power import PowerCycle
+    from qa.snapshots.freeze import Subject
+    from qa.snapshots.store import Entry, Kind, Lease
+    from qa.snapshots.thaw import Thawed
+
+SnapshotName = Annotated[str, Field(min_length=1, max_length=100, description="Name of the restore point.")]
+
+ANSWER_LIMIT = 60.0
+"""Seconds, before the factor, for the first answer of a guest that goes on. On an idle host it takes 0.2 under emulation."""
+
+LOADED = "frozen state loaded"
+"""Rung of the ladder to readiness: the guest runs."""
+
+
+class Known(BaseModel):
+    """What we knew of a machine when it was frozen.
+
+    Attributes:
+        name: its name then.
+        made_of: what it was made of, see `MachineSetup`.
+        recent: bytes of its console since it was last started.
+        shell: of the root shell, see `ShellChannel.known`.
+        booted: it had come up.
+        channel: how commands reached it; empty while it was not ready.
+        ssh: of its SSH access, see `SshAccess.known`; secret.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    made_of: str
+    recent: int = Field(ge=0)
+    shell: dict[str, Any]
+    booted: bool
+    channel: str
+    ssh: dict[str, str] | None
+
+    def tell(self, power: PowerCycle) -> None:
+        """Have the parts of ``power`` know it.
+
+        Raises:
+            SnapshotUnusable: it is not complete.
+        """
+        try:
+            power.shell.recall(self.shell)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise SnapshotUnusable("what was known of the frozen machine's shell is not complete") from error
+        if self.booted:
+            power.vitals.booted()
+
+
+def read_known(record: Record) -> Known:
+    """What we knew of a machine that was on.
+
+    Raises:
+        SnapshotUnusable: this version does not understand it.
+    """
+    try:
+        return Known.model_validate(record.known)
+    except ValidationError as error:
+        raise SnapshotUnusable("the frozen machine was written by another version of anima-qa") from error
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A frozen state of a machine, kept from being removed until it is released."""
+
+    entry: Entry
+    lease: Lease
+
+    @property
+    def id(self) -> str:
+        """Its name in the store."""
+        return self.entry.id
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return self.entry.manifest.title
+
+    def release(self) -> None:
+        """Let it go: whether it stays in the store is then the store's to decide."""
+        self.lease.close()
+
+
+class Freezing(Power):
+    """Verbs of state.
+
+    Attributes:
+        start: how it came to be what it is: ``cold`` (booted), ``warm`` (from a template), ``fork`` (of another machine).
+    """
+
+    start: Literal["cold", "warm", "fork"] = "cold"
+
+    def __init__(self, setup: MachineSetup, bus: Bus) -> None:
+        super().__init__(setup, bus)
+        self._leases: list[Lease] = []  # on what its disks and its memory build on
+        self._below: Entry | None = None  # what the present layer of its disks builds on
+        self._points: dict[str, Entry] = {}
+        self._stale = False  # it goes on from a frozen state, and its clock still shows that time
+
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """Names of the restore points, in the order in which they were made."""
+        return tuple(self._points)
+
+    async def snapshot(self, name: SnapshotName) -> str:
+        """Keep the machine as it is at this moment: memory, devices, all disks, firmware variables. It goes on at once.
+
+        ``restore`` goes back to it, as often as wanted. Of a machine that is off, disks and firmware variables are kept. A name
+        that was used before stands for the new restore point from now on. Restore points last as long as the machine.
+        """
+        kept = await self.freeze("snapshot", title=f"{name} of {self.name}")
+        kept.release()  # this machine itself holds it
+        self._points.pop(name, None)
+        self._points[name] = kept.entry
+        return f"{name}: {kept.entry.size / (1 << 20):.1f} MB"
+
+    async def restore(self, name: SnapshotName) -> None:
+        """Go back to a restore point: all that happened since is undone, and the machine is on or off as it was then."""
+        entry = self._points.get(name)
+        if entry is None:
+            there = f"there are: {', '.join(self._points)}" if self._points else "make one with snapshot first"
+            raise UsageError(f"{self.name} has no restore point {name!r}", hint=there)
+        await self.go_on_from(entry)
+
+    async def freeze(self, kind: Kind, *, key: str = "", title: str = "") -> Kept:
+        """Keep the machine as it is in the store of frozen machines, and go on. It stands still for less than a second.
+
+        Args:
+            kind: what for. A ``snapshot`` goes when nobody holds it any more, the others when the store needs room.
+            key: by which the store finds it again.
+            title: what it is called in lists.
+
+        Returns:
+            The frozen state, held until it is released.
+
+        Raises:
+            MachineError: the guest or QEMU failed, or QEMU's memory cannot be read.
+            SnapshotError: the store cannot be written to.
+            NoSpace: it is full.
+        """
+        await self._put_away()
+        if self._power is not None:
+            self._power.vitals.check()
+            await self._guarded(self._power.shell.arm(), self._deadline(ANSWER_LIMIT), "the shell before the machine is frozen")
+        from qa.snapshots.freeze import freeze  # noqa: PLC0415 -- loads QEMU's monitor
+
+        parents = [self._below.id] if self._below else []
+        with ExitStack() as stack:
+            draft = stack.enter_context(
+                self.setup.store.draft(kind, key=key, title=title, parents=parents, ephemeral=kind == "snapshot")
+            )
+            frozen = await freeze(self._subject(), draft)
+            kept = Kept(frozen.entry, frozen.entry.hold())
+            self._leases.append(frozen.entry.hold())
+            self._below = frozen.entry
+            self.disks = tuple(node.disk for node in frozen.disks)
+            if self._power is not None:
+                self._power.nodes = frozen.disks
+            closing = stack.pop_all()
+        await asyncio.to_thread(closing.close)
+        return kept
+
+    def check_alive(self) -> None:
+        """Raise what ended the machine, if anything did."""
+        self._on()
+
+    async def go_on_from(self, entry: Entry) -> None:
+        """Be the machine that was frozen as ``entry``, on or off as it was. What this machine did since is lost.
+
+        Raises:
+            SnapshotUnusable: it is damaged, does not fit, or QEMU does not take it.
+            MachineError: the guest does not answer.
+        """
+        from qa.snapshots.thaw import thaw  # noqa: PLC0415 -- loads QEMU's monitor
+
+        lease = entry.hold()
+        try:
+            entry.check()
+            record = read_record(entry)
+            known = read_known(record) if record.running else None
+            if known and known.made_of != self.setup.made_of:
+                raise SnapshotUnusable("it was frozen with another QEMU, firmware, image or hardware than the machine has now")
+            if self._power is not None:
+                await self._switch_off("left for a frozen state")
+            thawed = thaw(entry, record, self.setup.disks, self.setup.variables, self.setup.work)
+        except BaseException:
+            lease.close()
+            raise
+        self._leases.append(lease)
+        self._below, self.disks = entry, thawed.disks
+        if known:
+            await self._thaw(thawed, known)
+        else:
+            self.ended = "frozen while it was off"
+
+    async def _thaw(self, thawed: Thawed, known: Known) -> None:
+        from qa.machine.power import PowerCycle  # noqa: PLC0415 -- loads QEMU's monitor
+
+        self.stages, self.ready_s, self.ended, self._channel = {}, None, "", None
+        self._started = time.monotonic()
+        console = (thawed.entry.folder / CONSOLE).read_bytes()
+        self._console.go_on_from(console, min(known.recent, len(console)))
+        self._ladder = Ladder(self._console, self._reach, self._tell_line)
+        try:
+            self._power = await PowerCycle.start(
+                self.setup, self._console, self.bus, disks=self.disks, thawed=thawed, recall=known.tell
+            )
+        except BaseException:
+            self._ladder.close()
+            self.ended = "the frozen state was not taken"
+            raise
+        self._tell_forwards()
+        self._reach(LOADED)
+        self.channel_name = known.channel
+        self._stale = bool(known.channel)
+        if self._stale:
+            self._ladder.close()
+        if self._stale and not thawed.record.paused:
+            await self._awake()
+
+    async def _awake(self) -> None:
+        """The guest answers, and knows what time it is."""
+        power, deadline = self._on(), self._deadline(ANSWER_LIMIT)
+        channel = await self._guarded(self._same_channel(), deadline, "the guest's first answer")
+        for problem in await self._guarded(freshen(channel, deadline.remaining), deadline, "the guest's first answer"):
+            self.bus.notice(f"{self.name}: {problem}", "warning")
+        self._channel, self._stale = channel, False
+        self.ready_s = time.monotonic() - self._started
+        self._reach(READY)
+        power.vitals.booted()
+
+    async def renew_identity(self) -> None:
+        """Give the guest a hostname of its own (the machine's name), a machine id and SSH host keys that no other fork has.
+
+        Raises:
+            CheckFailed: the guest could not do it.
+        """
+        deadline = self._deadline(ANSWER_LIMIT)
+        await renew_identity(await self._way_in(), self.name, deadline.remaining)
+
+    async def _same_channel(self) -> Channel:
+        power = self._on()
+        return await go_on_with(
+            self.channel_name,
+            shell=power.shell,
+            ssh=self.setup.ssh,
+            ssh_port=power.forwards.get(SSH_PORT),
+            console=self._console,
+            vitals=power.vitals,
+            factor=self.setup.factor,
+        )
+
+    async def resume(self) -> None:
+        """Let a paused machine go on."""
+        await super().resume()
+        if self._stale:
+            await self._awake()
+
+    async def _let_go(self) -> None:
+        """Hold no frozen states any more."""
+        leases, self._leases = self._leases, []
+        for lease in reversed(leases):
+            await asyncio.to_thread(lease.close)
+
+    def _subject(self) -> Subject:
+        from qa.snapshots.freeze import Live, Node, Subject  # noqa: PLC0415 -- loads QEMU's monitor
+
+        power = self._power
+        live = None
+        nodes = tuple(Node(disk, disk_node(number)) for number, disk in enumerate(self.disks))
+        if power is not None:
+            nodes = power.nodes
+            live = Live(
+                monitor=power.monitor,
+                pid=power.process.pid,
+                paused=power.paused,
+                memory_entry=power.thawed.memory_entry if power.thawed else None,
+                quiet=power.quiet,
+                receive=power.receive,
+                known=self._known,
+            )
+        return Subject(nodes, self.setup.variables, self.setup.work, self.setup.memory, self.setup.bases, live)
+
+    def _known(self, folder: Path) -> dict[str, Any]:
+        """What must be known of this machine to go on with it, also in another process."""
+        tail, recent = self._console.known()
+        (folder / CONSOLE).write_bytes(tail)
+        power = self._on()
+        known = Known(
+            name=self.name,
+            made_of=self.setup.made_of,
+            recent=recent,
+            shell=power.shell.known(),
+            booted=power.vitals.is_booted,
+            channel=self.channel_name if self._channel or self._stale else "",
+            ssh=self.setup.ssh.known() if self.setup.ssh else None,
+        )
+        return known.model_dump(mode="json")

@@ -1,0 +1,182 @@
+"""From a blueprint to a machine that is ready: out of its template, or by booting, which makes the template."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from qa.errors import DeadlineExceeded, MachineError, NoSpace, QaError, SnapshotError, SnapshotNotFound, SnapshotUnusable
+from qa.events import Bus
+from qa.machine import Machine, MachineSetup
+from qa.machine.freezing import read_known
+from qa.machine.setup import BOOT_LIMIT, Login
+from qa.operations.blueprint import Blueprint
+from qa.snapshots.record import read_record
+from qa.snapshots.store import Entry, Store
+
+if TYPE_CHECKING:
+    from qa.operations.boot import Host, Place
+
+SMALL_GUEST_LIMIT = 30.0
+"""Seconds, before the factor, for a guest with the shell built in: it takes 7 s under software emulation on an idle host."""
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Starts one machine. ``work`` is the folder for its files."""
+
+    host: Host
+    blueprint: Blueprint
+    place: Place
+    work: Path
+    bus: Bus
+
+    @property
+    def _store(self) -> Store:
+        return self.host.store
+
+    async def start(self, *, warm: bool) -> Machine:
+        """The machine, ready.
+
+        Raises:
+            QaError: the guest did not come up.
+        """
+        if not warm:
+            return await self._boot()
+        try:
+            if machine := await self._from_template():
+                return machine
+            async with self._store.building(self.blueprint.key, self._tell_waiting):
+                if machine := await self._from_template():  # somebody else has made it meanwhile
+                    return machine
+                return await self._boot_and_keep()
+        except SnapshotError as error:  # of the store itself: a machine that boots does not need it
+            self.bus.notice(f"{self.blueprint.name} boots: {error.message}", "warning")
+            return await self._boot()
+
+    async def go_on(self, entry: Entry, how: Literal["warm", "fork"]) -> Machine:
+        """The machine, going on from ``entry``.
+
+        Raises:
+            SnapshotUnusable: the entry is damaged, does not fit, or QEMU does not take it.
+            MachineError, DeadlineExceeded: the guest does not answer.
+        """
+        record = read_record(entry)
+        known = read_known(record) if record.running else None
+        machine = Machine(self._setup(_recall_ssh(known.ssh) if known else None), self.bus)
+        try:
+            await machine.go_on_from(entry)
+            machine.start = how
+            if self.blueprint.options.identity == "renew":
+                await machine.renew_identity()
+        except BaseException:
+            await machine.destroy()
+            raise
+        return machine
+
+    async def _from_template(self) -> Machine | None:
+        """The machine from its template; None where there is none that works."""
+        try:
+            entry = await asyncio.to_thread(self._store.find, "template", self.blueprint.key)
+        except SnapshotUnusable as error:
+            self._throw_away(error.id, error)
+            return None
+        if entry is None:
+            return None
+        try:
+            return await self.go_on(entry, "warm")
+        except SnapshotNotFound:  # it was removed just now
+            return None
+        except (SnapshotError, MachineError, DeadlineExceeded) as error:
+            self._throw_away(entry.id, error)
+            self.place.console_log.unlink(missing_ok=True)  # its story ends here: another machine's begins
+            return None
+
+    def _throw_away(self, identity: str, error: QaError) -> None:
+        gone = self._store.discard(identity)
+        what = "is thrown away" if gone else "cannot be used now"
+        self.bus.notice(f"the template of {self.blueprint.name} {what}, and it boots: {error.message}", "warning")
+
+    def _tell_waiting(self) -> None:
+        self.bus.notice(f"{self.blueprint.name} waits: another start boots this machine just now and keeps its ready state")
+
+    async def _boot_and_keep(self) -> Machine:
+        machine = await self._boot()
+        try:
+            kept = await machine.freeze("template", key=self.blueprint.key, title=self.blueprint.title)
+        except (SnapshotError, NoSpace, MachineError) as error:
+            try:
+                machine.check_alive()
+            except BaseException:
+                await machine.destroy()
+                raise
+            self.bus.notice(f"the ready state of {machine.name} cannot be kept for later starts: {error.message}", "warning")
+        except BaseException:
+            await machine.destroy()
+            raise
+        else:
+            kept.release()
+            size = f"{kept.entry.size / (1 << 20):.0f} MB"
+            self.bus.notice(f"the ready state of {machine.name} is kept ({size}): later starts take it instead of booting")
+        return machine
+
+    async def _boot(self) -> Machine:
+        ssh = _new_ssh_access(self.blueprint) if self.blueprint.wants_ssh else None
+        await self.blueprint.make_disks(self.work, ssh)
+        machine = Machine(self._setup(ssh), self.bus)
+        try:
+            await machine.boot(SMALL_GUEST_LIMIT if self.blueprint.image.shell else BOOT_LIMIT)
+        except BaseException:
+            await machine.destroy()
+            raise
+        return machine
+
+    def _setup(self, ssh: Any) -> MachineSetup:
+        blueprint, options, config = self.blueprint, self.blueprint.options, self.host.config
+        return MachineSetup(
+            name=blueprint.name,
+            image=blueprint.image,
+            qemu=blueprint.qemu,
+            firmware=blueprint.firmware,
+            accel=blueprint.choice.accel,
+            accel_reason=blueprint.choice.reason,
+            factor=config.tcg_factor if blueprint.choice.accel == "tcg" else 1.0,
+            work=self.work,
+            results=self.place.results,
+            store=self._store,
+            made_of=blueprint.key,
+            memory=blueprint.memory,
+            cpus=options.cpus,
+            disks=blueprint.disks(self.work),
+            console_log=self.place.console_log,
+            qemu_log=self.place.qemu_log,
+            network=options.network,
+            forward=options.forward,
+            smbios_strings=blueprint.strings(ssh),
+            channel=options.channel,
+            login=Login(options.login.user, options.login.password) if options.login else None,
+            ssh=ssh,
+            has_cloud_init_part=bool(blueprint.cloud_init),
+            bases=blueprint.bases,
+        )
+
+
+def _new_ssh_access(blueprint: Blueprint) -> Any:
+    """Keys of the machine's own. The host key is pinned where the seed hands it to the guest; else the first seen counts."""
+    from qa.guest.ssh import SshAccess  # noqa: PLC0415 -- costs 0.2 s, and the built-in guest does not need it
+
+    login = blueprint.options.login
+    return SshAccess.generate(login.user if login else "root", with_host_key=blueprint.seeded)
+
+
+def _recall_ssh(known: dict[str, str] | None) -> Any:
+    if known is None:
+        return None
+    from qa.guest.ssh import SshAccess  # noqa: PLC0415 -- see above
+
+    try:
+        return SshAccess.recall(known)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnapshotUnusable("the frozen machine's SSH keys cannot be read") from error
