@@ -21,7 +21,9 @@ def parse_size(value: Any) -> Any:
 
 
 def format_size(size: int) -> str:
-    """A size as people read it: ``4 KiB``, ``96.5 MiB``, ``1.2 GiB``."""
+    """A size as people read it: ``300 B``, ``4 KiB``, ``96.5 MiB``, ``1.2 GiB``."""
+    if size < 1000:
+        return f"{size} B"
     for unit, power in (("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)):
         if size < 1000 << power or unit == "TiB":
             number = size / (1 << power)

@@ -11,10 +11,14 @@ from qa.cli.output import print_json
 @click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
 def command(*, as_json: bool) -> None:
     """Remove what dead runs left behind. Every run does so at its start; living runs are not touched."""
+    from qa.config import load_config
     from qa.fleet import sweep
+    from qa.fleet.owner import Swept
     from qa.paths import Paths
+    from qa.snapshots.store import Gone, Store
 
-    swept = sweep(Paths.from_environment())
+    paths = Paths.from_environment()
+    swept: list[Swept | Gone] = [*sweep(paths), *Store.of(paths, load_config(paths)).sweep()]
     if as_json:
         print_json({"removed": [{"folder": str(one.folder), "bytes": one.size} for one in swept]})
         return

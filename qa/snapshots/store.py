@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from difflib import get_close_matches
@@ -18,16 +16,14 @@ from qa.snapshots import cleanup, locks
 from qa.snapshots.cleanup import Gone, Item
 from qa.snapshots.draft import Draft, claim, drafting
 from qa.snapshots.entry import LOCK, Broken, Entry, Lease
-from qa.snapshots.manifest import ID, Base, Kind, distrust, one_line, read_bounded
+from qa.snapshots.folder import StoreFolder
+from qa.snapshots.manifest import ID, Base, Kind, one_line, read_bounded
 from qa.snapshots.reading import Reader
 
 __all__ = ["Base", "Broken", "Draft", "Entry", "Gone", "Kind", "Lease", "Store"]
 
-MOST = 20 << 30
-"""Bytes that the store takes at most where no setting says otherwise."""
 
-
-class Store:
+class Store(StoreFolder):
     """The frozen machines in the folder ``root``, which is made when the first is stored.
 
     Args:
@@ -36,8 +32,7 @@ class Store:
     """
 
     def __init__(self, root: Path, limit: int | None = None) -> None:
-        self.root = root
-        self.limit = limit
+        super().__init__(root, limit)
         self.verified: set[tuple[int, ...]] = set()
         """Files whose content this process has checked, as they were then."""
 
@@ -54,7 +49,7 @@ class Store:
             SnapshotNotFound: there is none.
             SnapshotUnusable: there is one that cannot be used.
         """
-        if not ID.fullmatch(snapshot) or not self._is_there() or not os.path.lexists(self.root / snapshot):
+        if not ID.fullmatch(snapshot) or not self.is_there() or not os.path.lexists(self.root / snapshot):
             raise self._not_found(snapshot)
         try:
             return Reader(self).open(snapshot)
@@ -83,7 +78,7 @@ class Store:
 
     def entries(self) -> list[Entry | Broken]:
         """All of them, the oldest first, those that cannot be used at the end."""
-        if not self._is_there():
+        if not self.is_there():
             return []
         reader = Reader(self)
         sound: list[Entry] = []
@@ -94,7 +89,22 @@ class Store:
             except SnapshotUnusable as error:
                 if os.path.lexists(folder):  # else it was removed meanwhile
                     broken.append(Broken(folder.name, folder, error))
-        return [*sorted(sound, key=lambda one: (one.manifest.created, one.id)), *broken]
+        return [*sorted(sound, key=lambda one: (one.manifest.created, len(one.ancestors), one.id)), *broken]
+
+    def survey(self) -> dict[str, Item]:
+        """All entries by id, as they claim to be, sound or not.
+
+        Raises:
+            SnapshotError: one cannot be read now.
+        """
+        with self.writing():
+            return cleanup.survey(self.root) if self.is_there() else {}
+
+    def in_use(self, items: dict[str, Item]) -> set[str]:
+        """Those of ``items`` that somebody holds now; none in a store that we cannot write to, where that cannot be told."""
+        with contextlib.suppress(SnapshotError, NoSpace), self.writing(), self.changing():
+            return cleanup.held(items, items)
+        return set()
 
     def full_id(self, text: str) -> str:
         """The id that begins with ``text``.
@@ -102,7 +112,7 @@ class Store:
         Raises:
             SnapshotNotFound: there is none, or more than one.
         """
-        there = [folder.name for folder in cleanup.folders(self.root)] if self._is_there() else []
+        there = [folder.name for folder in cleanup.folders(self.root)] if self.is_there() else []
         fitting = [one for one in there if text and one.startswith(text)]
         if len(fitting) == 1:
             return fitting[0]
@@ -140,7 +150,7 @@ class Store:
             SnapshotError: one is in use, or another one builds on it.
         """
         for one in snapshots:
-            if not ID.fullmatch(one) or not self._is_there() or not os.path.lexists(self.root / one):
+            if not ID.fullmatch(one) or not self.is_there() or not os.path.lexists(self.root / one):
                 raise self._not_found(one)
         with self.writing(), self.changing():
             items = cleanup.survey(self.root)
@@ -182,14 +192,14 @@ class Store:
         Raises:
             SnapshotError: the store cannot be written to.
         """
-        if not self._is_there():
+        if not self.is_there():
             return []
         unusable = {one.id for one in self.entries() if isinstance(one, Broken)}
         with self.writing(), self.changing():
             items = cleanup.survey(self.root)
             gone = cleanup.take_out(self.root, items, [item.id for item in items.values() if item.ephemeral])
             total = sum(item.size for item in items.values())
-            most = self._limit(total) if limit is None else limit
+            most = self.allowance(total) if limit is None else limit
             if broken or total > most:
                 gone += cleanup.take_out(self.root, items, unusable & items.keys())
             gone += cleanup.take_out_least_used(self.root, items, most, time.time())
@@ -201,7 +211,7 @@ class Store:
         is left as it is.
         """
         try:
-            if not self._is_there():
+            if not self.is_there():
                 return []
             with self.writing(), self.changing():
                 left = cleanup.take_out_leftovers(self.root)
@@ -226,62 +236,8 @@ class Store:
                 await stack.enter_async_context(locks.building(self.root, key, on_wait))
             yield
 
-    @contextlib.contextmanager
-    def writing(self, *, only_space: bool = False) -> Iterator[None]:
-        """Errors of the file system, in words; ``only_space`` leaves all but a full disk as they are."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise NoSpace(
-                    f"no space is left for frozen machines in {self.root}",
-                    hint="anima-qa template prune --to SIZE makes room; the setting snapshots names another folder",
-                ) from error
-            if only_space:
-                raise
-            raise SnapshotError(
-                f"the store of frozen machines {self.root} cannot be used: {error.strerror}",
-                hint="the setting snapshots names another folder",
-            ) from error
-
-    def changing(self) -> contextlib.AbstractContextManager[None]:
-        """While entries come and go: one process at a time."""
-        return locks.changing(self.root)
-
-    def make(self) -> None:
-        """Make the folder, unless it is there.
-
-        Raises:
-            OSError: it cannot be made.
-            SnapshotError: it is not to be trusted.
-        """
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._is_there()
-
-    def _is_there(self) -> bool:
-        """Whether there is a store.
-
-        Raises:
-            SnapshotError: there is something that is not to be trusted.
-        """
-        try:
-            status = self.root.stat()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise SnapshotError(f"the store of frozen machines {self.root} cannot be read: {error.strerror}") from error
-        if reason := distrust(status):
-            raise SnapshotError(
-                f"the store of frozen machines {self.root} is not used: it {reason}",
-                hint=f"chmod 700 {self.root}, or let the setting snapshots name a folder of your own",
-            )
-        return True
-
-    def _limit(self, taken: int) -> int:
-        return min(MOST, (shutil.disk_usage(self.root).free + taken) // 2) if self.limit is None else self.limit
-
     def _not_found(self, text: str) -> SnapshotNotFound:
-        there = [folder.name for folder in cleanup.folders(self.root)] if self._is_there() else []
+        there = [folder.name for folder in cleanup.folders(self.root)] if self.is_there() else []
         near = get_close_matches(text, there, n=1)
         hint = f"did you mean {near[0]}?" if near else "anima-qa template list --all shows what there is"
         return SnapshotNotFound(f"there is no frozen machine {text!r}", hint=hint)
@@ -289,9 +245,9 @@ class Store:
     def _refuse_parents(self, items: dict[str, Item], wanted: set[str]) -> None:
         for one in sorted(wanted):
             if others := set(cleanup.children(items.values(), one)) - wanted:
-                family = [*sorted(_descendants(items, wanted)), *sorted(wanted)]
+                family = [*sorted(wanted), *sorted(_descendants(items, wanted))]
                 raise SnapshotError(
-                    f"{one} cannot be removed: {', '.join(sorted(others))} builds on it",
+                    f"{one} cannot be removed: {' and '.join(sorted(others))} build{'s' * (len(others) == 1)} on it",
                     hint=f"remove all of them: anima-qa template remove {' '.join(family)}",
                 )
 

@@ -382,7 +382,7 @@ def test_without_a_setting_the_limit_follows_the_disk(store: Store, monkeypatch:
     entry = put(store, size=4 * MB)
     unlimited = Store(store.root)
     usage = SimpleNamespace(free=5 * MB)
-    monkeypatch.setattr("qa.snapshots.store.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("qa.snapshots.folder.shutil.disk_usage", lambda _: usage)
     assert unlimited.prune() == []
     usage.free = 3 * MB
     assert [one.id for one in unlimited.prune()] == [entry.id]
