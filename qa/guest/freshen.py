@@ -1,14 +1,14 @@
-"""A guest that goes on from a frozen state becomes a machine of its own: its clock, its randomness, and where wanted its identity."""
+"""A guest that goes on from a frozen state becomes a machine of its own: clock, randomness, and where wanted identity."""
 
 from __future__ import annotations
 
 import secrets
 import shlex
-import time
 
 from qa.errors import CheckFailed
 from qa.guest.channel import Channel
-from qa.guest.shell import CLOCK_ERROR, FRESHEN_TRIES, ShellChannel
+from qa.guest.clock import set_within
+from qa.guest.shell import ShellChannel
 
 _RANDOM = """\
 printf {seed} >/dev/urandom 2>/dev/null
@@ -59,13 +59,12 @@ async def freshen(channel: Channel, limit: float) -> list[str]:
         problems.append(
             "its kernel's randomness could not be renewed: machines from the same frozen state may draw equal numbers"
         )
-    for _ in range(FRESHEN_TRIES):
-        asked = time.time()
-        if (await channel.run(_CLOCK.format(now=asked), limit=limit)).exit_code != 0:
-            problems.append("its clock could not be set and shows the time at which it was frozen")
-            break
-        if time.time() - asked <= CLOCK_ERROR:
-            break
+
+    async def set_clock(now: float) -> bool:
+        return (await channel.run(_CLOCK.format(now=now), limit=limit)).exit_code == 0
+
+    if not await set_within(set_clock):
+        problems.append("its clock could not be set and shows the time at which it was frozen")
     return problems
 
 

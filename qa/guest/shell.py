@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from qa.deadline import Deadline
 from qa.errors import ChannelLost
 from qa.guest.channel import Call, Channel, CommandResult, Output
+from qa.guest.clock import set_within
 from qa.guest.port import Port
 from qa.guest.shell_script import HELLO, MARK, control_prelude
 from qa.guest.slot import Slot
@@ -25,13 +25,6 @@ KILL_LIMIT = 5.0
 
 ANSWER_LIMIT = 60.0
 """Seconds for the control shell's answers, which take milliseconds unless the guest is starved."""
-
-
-CLOCK_ERROR = 0.05
-"""Seconds by which a thawed guest's clock may be wrong after it was set; half of what is promised."""
-
-FRESHEN_TRIES = 4
-"""The first takes 0.15 s under emulation, the next ones 0.01 s."""
 
 
 class _Shells:
@@ -147,19 +140,14 @@ class ShellChannel(Channel):
             self._armed = await self._ask_control("q_arm") == ["0"]
 
     async def freshen(self) -> bool:
-        """After the guest was thawed: renew its kernel's randomness and set its clock; False where it has no means to do so.
-
-        The clock is wrong by no more than the answer took. What takes long is the first of all commands, under emulation.
-        """
+        """After the guest was thawed: renew its kernel's randomness and set its clock; False where it has no means to do so."""
         if not self._armed:
             return False
-        for _ in range(FRESHEN_TRIES):
-            asked = time.time()
-            if await self._ask_control("q_thaw", f"'{octal(thaw_input(asked))}'") != ["0"]:
-                return False
-            if time.time() - asked <= CLOCK_ERROR:
-                break
-        return True
+
+        async def thaw(now: float) -> bool:
+            return await self._ask_control("q_thaw", f"'{octal(thaw_input(now))}'") == ["0"]
+
+        return await set_within(thaw)
 
     def known(self) -> dict[str, Any]:
         """What must be known of the guest's shells to go on with them in a fork: nothing in there says hello again."""

@@ -256,6 +256,18 @@ class Freezing(Power):
         self._reach(READY)
         power.vitals.booted()
 
+    async def begin_from(self, entry: Entry, start: Literal["warm", "fork"]) -> None:
+        """Come into being as the machine that was frozen as ``entry``; with an identity of its own where that is wished.
+
+        Raises:
+            SnapshotUnusable, MachineError: see `go_on_from`.
+            CheckFailed: the guest could not be given another identity.
+        """
+        await self.go_on_from(entry)
+        self.start = start
+        if self.setup.renew_identity and self._channel is not None:
+            await self.renew_identity()
+
     async def renew_identity(self) -> None:
         """Give the guest a hostname of its own (the machine's name), a machine id and SSH host keys that no other fork has.
 

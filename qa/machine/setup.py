@@ -42,6 +42,7 @@ class MachineSetup:
         made_of: what a frozen state of it depends on, as one word; another machine's does not fit.
         disks: the first is the one it boots from; the seed comes last.
         bases: the images that its disks build on.
+        renew_identity: a machine that begins from a frozen state gets a hostname, machine id and SSH host keys of its own.
         smbios_strings: what the guest's systemd is told at boot.
         ssh: what the SSH channel needs, or None where there is none.
     """
@@ -70,6 +71,7 @@ class MachineSetup:
     ssh: Any = None
     has_cloud_init_part: bool = False
     bases: tuple[Path, ...] = ()
+    renew_identity: bool = False
 
     @property
     def variables(self) -> Path:

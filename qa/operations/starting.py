@@ -67,10 +67,7 @@ class Starter:
         known = read_known(record) if record.running else None
         machine = Machine(self._setup(_recall_ssh(known.ssh) if known else None), self.bus)
         try:
-            await machine.go_on_from(entry)
-            machine.start = how
-            if self.blueprint.options.identity == "renew":
-                await machine.renew_identity()
+            await machine.begin_from(entry, how)
         except BaseException:
             await machine.destroy()
             raise
@@ -159,6 +156,7 @@ class Starter:
             login=Login(options.login.user, options.login.password) if options.login else None,
             ssh=ssh,
             has_cloud_init_part=bool(blueprint.cloud_init),
+            renew_identity=options.identity == "renew",
             bases=blueprint.bases,
         )
 

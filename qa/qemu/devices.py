@@ -1,4 +1,4 @@
-"""The state of a machine's devices, without its memory: saved from a machine that stands still, loaded into one that never ran."""
+"""The state of a machine's devices, without memory: saved from one that stands still, loaded into one that never ran."""
 
 from __future__ import annotations
 

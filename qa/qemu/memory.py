@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from qa.errors import QemuFailed
 from qa.qemu.monitor import Monitor
@@ -85,7 +86,7 @@ class ProcessMemory:
     def own_runs(self, block: Block) -> list[Run]:
         """The pages of ``block`` that this process has written to since its start; the others are as they were in their file."""
         try:
-            with open(f"/proc/{self._pid}/pagemap", "rb") as pagemap:
+            with Path(f"/proc/{self._pid}/pagemap").open("rb") as pagemap:
                 pagemap.seek(block.address // PAGE * _ENTRY)
                 entries = pagemap.read(block.size // PAGE * _ENTRY)
         except OSError as error:

@@ -13,6 +13,7 @@ from qa.events import Bus, Event, Notice
 from qa.images.image import Image
 from qa.machine import Machine, MachineSetup
 from qa.operations.catalogue import CATALOGUE
+from qa.snapshots.store import Store
 
 
 @pytest.fixture
@@ -28,6 +29,8 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
         factor=5.0,
         work=tmp_path,
         results=tmp_path,
+        store=Store(tmp_path / "snapshots"),
+        made_of="nothing",
         memory=256 << 20,
         cpus=1,
         disks=(),
@@ -58,8 +61,8 @@ ARGUMENTS: dict[str, Any] = {
 HARMLESS = {"crash", "shutdown", "read_console"}
 
 
-def test_every_verb_but_boot_is_tried_here() -> None:
-    assert set(ARGUMENTS) | HARMLESS == set(CATALOGUE) - {"boot"}
+def test_every_verb_that_needs_the_machine_is_tried_here() -> None:
+    assert set(ARGUMENTS) | HARMLESS == set(CATALOGUE) - {"boot", "snapshot", "restore"}
 
 
 @pytest.mark.filterwarnings("error")
