@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from frozen import names, other_process, put
 from qa.config import Config
 from qa.errors import NoSpace, SnapshotError, SnapshotNotFound, SnapshotUnusable
 from qa.paths import Paths
+from qa.snapshots.manifest import read_manifest
 from qa.snapshots.store import Base, Store
 
 MB = 1 << 20
@@ -477,3 +479,87 @@ def test_a_build_that_died_leaves_nothing_after_a_sweep(store: Store) -> None:
 def test_a_base_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="which a disk builds on"):
         Base.of(tmp_path / "gone.qcow2")
+
+
+def test_what_is_built_on_by_something_in_use_stays_even_if_that_lost_its_manifest(store: Store) -> None:
+    parent = put(store)
+    child = put(store, parents=[parent])
+    with child.hold():
+        (child.folder / "manifest.json").unlink()
+        with pytest.raises(SnapshotError, match=f"is using {parent.id}$"):
+            store.remove(parent.id)
+        assert store.prune(0, broken=True) == []
+
+
+def test_a_use_counts_for_all_that_it_builds_on(store: Store) -> None:
+    parent = put(store, size=MB, used=1000)
+    child = put(store, parents=[parent])
+    other = put(store, size=MB, used=2000)
+    with child.hold():
+        pass
+    store.remove(child.id)
+    assert [one.id for one in store.prune(MB + 100_000)] == [other.id]
+
+
+def test_nothing_changes_while_another_process_changes_something(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = put(store)
+    with store.draft("template") as draft:
+        monkeypatch.setattr("qa.snapshots.locks.PATIENCE_S", 0)
+        uses: list[Callable[[], object]] = [
+            draft.commit, store.prune, lambda: store.remove(entry.id), lambda: store.draft("template").__enter__()
+        ]  # fmt: skip
+        with store.changing():
+            for use in uses:
+                with pytest.raises(SnapshotError, match=r"another process has kept .* locked"):
+                    use()
+            assert store.sweep() == []
+            assert not store.discard(entry)
+            assert store.find("template", "") is not None
+    assert names(store) == [entry.id]
+
+
+def meddle(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do something between the opening of the next lock and its locking."""
+    lock = fcntl.flock
+
+    def act_first(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr("qa.snapshots.locks.fcntl.flock", lock)
+        act()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr("qa.snapshots.locks.fcntl.flock", act_first)
+
+
+def test_what_goes_while_it_is_being_locked_is_not_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = put(store)
+    meddle(monkeypatch, lambda: store.remove(entry.id))
+    with pytest.raises(SnapshotNotFound, match="removed just now"):
+        entry.hold()
+
+
+async def test_the_lock_of_a_build_that_ended_is_not_taken_for_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = asyncio.Event()
+    async with store.building("k"):
+        (lock,) = names(store)
+        meddle(monkeypatch, (store.root / lock).unlink)
+        async with store.building("k"), asyncio.timeout(60):
+            waiting = asyncio.create_task(store.building("k", waits.set).__aenter__())
+            await waits.wait()
+            waiting.cancel()
+    assert names(store) == []
+
+
+def test_what_is_read_while_it_goes_is_not_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = put(store)
+
+    def remove_first(folder: Path) -> object:
+        monkeypatch.undo()
+        store.remove(entry.id)
+        return read_manifest(folder)
+
+    monkeypatch.setattr("qa.snapshots.reading.read_manifest", remove_first)
+    with pytest.raises(SnapshotNotFound):
+        store.get(entry.id)
+    entry = put(store)
+    monkeypatch.setattr("qa.snapshots.reading.read_manifest", remove_first)
+    assert store.entries() == []
