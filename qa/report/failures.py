@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.console import Console
 from rich.text import Text
 
@@ -72,6 +74,7 @@ def print_failures(result: RunResult, console: Console, folder: ResultsFolder) -
     _print_others(console, failed[DETAILED:])
     say(console)
     _field(console, "report", str(folder.report_html))
+    _field(console, "go on", kept_note(result, folder))
 
 
 def print_summary(result: RunResult, console: Console, folder: ResultsFolder) -> None:
@@ -82,6 +85,14 @@ def print_summary(result: RunResult, console: Console, folder: ResultsFolder) ->
         (word, style),
         f" {one_line(result.name)}: {counted(result)} in {format_duration(result.duration_s)} -> {folder.path}",
     )
+
+
+def kept_note(result: RunResult, folder: ResultsFolder) -> str:
+    """How to go on from the failed step; empty where nothing was kept."""
+    if result.kept is None:
+        return ""
+    machines = "the machines are" if len(result.kept.machines) > 1 else "the machine is"
+    return f"{machines} kept as at step {result.kept.step}: anima-qa run --resume {shlex.quote(str(folder.path))}"
 
 
 def counted(result: RunResult) -> str:

@@ -20,7 +20,7 @@ from qa.report.content import (
     own_texts,
     pictures,
 )
-from qa.report.failures import counted
+from qa.report.failures import counted, kept_note
 from qa.report.folder import ResultsFolder, evidence_title
 from qa.report.pictures import Album, Picture, make_album
 from qa.report.text import Clip, Line, clip, coloured_lines, one_line, plain, read_clip
@@ -122,6 +122,7 @@ class Headline:
     place: str
     detail: str
     hint: str
+    kept: str
     command: str
     exit_code: str
     texts: list[Text]
@@ -226,6 +227,7 @@ def _facts(result: RunResult) -> list[tuple[str, str, str]]:
         ("Accelerator", ACCELERATORS.get(host.accel, host.accel), host.accel_reason),
         ("Host", host.system, ", ".join(filter(None, (f"QEMU {host.qemu}" if host.qemu else "", host.firmware)))),
         ("Script", result.script, variables),
+        ("Went on from", result.resumed_from, ""),
         ("Started", _started(result), f"took {format_duration(result.duration_s)}, exit status {result.exit_status}"),
     ]
     return [(label, one_line(value), one_line(note, 500)) for label, value, note in facts if value]
@@ -324,6 +326,7 @@ def _headline(folder: ResultsFolder, result: RunResult, album: Album) -> Headlin
         place=one_line(step.place) if step else "",
         detail=one_line((step.detail if step else result.reason) or result.reason or result.outcome, 1000),
         hint=one_line(step.hint if step and step.hint else result.hint, 1000),
+        kept=one_line(kept_note(result, folder), 1000),
         command=_command(step) if step else "",
         exit_code=_exit_code(step) if step else "",
         texts=texts,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
-from qa.errors import Interrupted, QaError, SnapshotError
+from qa.errors import Interrupted, QaError
 from qa.events import Bus, RunFinished, RunStarted
 from qa.report.folder import ResultsFolder
 from qa.report.write import write_reports
@@ -151,7 +151,7 @@ async def _machines(state: RunState, checkpoints: Checkpoints | None) -> AsyncIt
         if checkpoints and (found := await checkpoints.latest()):
             try:
                 await stack.enter_async_context(_forked(state, found.states))
-            except SnapshotError as error:
+            except QaError as error:
                 state.bus.notice(f"the run begins with its first step: {error}", "warning")
                 state.machines.clear()
             else:
