@@ -35,8 +35,8 @@ async def machine(image: str, **options: object) -> AsyncGenerator[Machine]:
         out = Path(folder)
         host = Host(paths, load_config(paths), owner)
         place = Place(out, out / "console.log", out / "qemu.log", out)
-        opened = host.open_machine(image, image, MachineOptions.model_validate(options), {}, place=place, bus=Bus())
-        async with opened as running:
+        blueprint = await host.blueprint(image, image, MachineOptions.model_validate(options), {}, place=place, bus=Bus())
+        async with host.open_machine(blueprint, place=place, bus=Bus(), start="cold") as running:
             yield running
 
 

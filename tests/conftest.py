@@ -50,3 +50,13 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         paths.cache.mkdir(parents=True)
         paths.images.symlink_to(SHARED_IMAGES)
     return paths
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """A home for machines of several tests; the verdict on the accelerator is kept in it, and the machines that are forked."""
+    paths = Paths.from_environment({"ANIMA_QA_HOME": str(tmp_path_factory.mktemp("home"))})
+    SHARED_IMAGES.mkdir(parents=True, exist_ok=True)
+    paths.cache.mkdir(parents=True)
+    paths.images.symlink_to(SHARED_IMAGES)
+    return paths

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 import pytest_asyncio
-from machines import Driven, driven
+from machines import Driven, Original, original
 
 from qa.deadline import Deadline
 from qa.errors import ChannelLost, CheckFailed, DeadlineExceeded
@@ -31,12 +31,22 @@ UNITS = {
 }
 
 
+async def add_units(vm: Driven) -> None:
+    for name, text in UNITS.items():
+        await vm("succeed", f"cat > /run/systemd/system/qa-{name}.service <<'X'\n{text}X")
+    await vm("succeed", "systemctl daemon-reload")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def vm(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Driven]:
-    async with driven(shared_home, tmp_path_factory.mktemp("results"), "debian", CLOUD_INIT) as vm:
-        for name, text in UNITS.items():
-            await vm("succeed", f"cat > /run/systemd/system/qa-{name}.service <<'X'\n{text}X")
-        await vm("succeed", "systemctl daemon-reload")
+async def booted(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Original]:
+    folder = tmp_path_factory.mktemp("original")
+    async with original(shared_home, folder, "debian", CLOUD_INIT, prepare=add_units) as booted:
+        yield booted
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def vm(booted: Original, tmp_path: Path) -> AsyncIterator[Driven]:
+    async with booted.fork(tmp_path) as vm:
         yield vm
 
 
@@ -159,7 +169,7 @@ async def ssh_into(vm: Driven, access: SshAccess, port: int) -> SshChannel:
     return await vitals.guard(connecting, Deadline.after(60, factor), "SSH")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="module")
 async def access(vm: Driven) -> SshAccess:
     """The guest's server with a host key that we gave it, and our key for root."""
     access = vm.machine.setup.ssh

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from machines import Driven, driven
+from machines import Driven, Original, original
 
 from qa.deadline import Deadline
 from qa.errors import UsageError
@@ -24,8 +24,16 @@ LIMIT = 60.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def vm(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Driven]:
-    async with driven(shared_home, tmp_path_factory.mktemp("results"), "builtin", channel="ssh") as vm:
+async def booted(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Original]:
+    async with original(
+        shared_home, tmp_path_factory.mktemp("original"), "builtin", prepare=log_in_once, channel="ssh"
+    ) as booted:
+        yield booted
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def vm(booted: Original, tmp_path: Path) -> AsyncIterator[Driven]:
+    async with booted.fork(tmp_path) as vm:
         yield vm
 
 
@@ -38,11 +46,17 @@ async def log_in(vm: Driven, password: str = "root") -> LoginChannel:
     return await vitals.guard(logging_in, Deadline.after(LIMIT, factor), "the login")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def login(vm: Driven) -> LoginChannel:
+async def log_in_once(vm: Driven) -> None:
     with pytest.raises(UsageError, match="the guest refuses the login of 'root'"):
         await log_in(vm, "wrong")
-    return await log_in(vm)
+    await log_in(vm)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def login(vm: Driven) -> LoginChannel:
+    """The login goes on in each fork."""
+    machine = vm.machine
+    return LoginChannel(machine._console, machine._on().vitals, machine.setup.factor)
 
 
 @pytest_asyncio.fixture(params=["ssh", "serial"], loop_scope="module")

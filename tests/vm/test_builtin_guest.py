@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from machines import Driven, driven
+from machines import Driven, Original, driven, original
 from PIL import Image
 
 from qa.errors import CheckFailed, CommandFailed, DeadlineExceeded, MachineOff, UsageError
@@ -22,12 +22,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def vm(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Driven]:
-    async with driven(shared_home, tmp_path_factory.mktemp("results"), "builtin", forward=[7000]) as vm:
+async def booted(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Original]:
+    async with original(shared_home, tmp_path_factory.mktemp("original"), "builtin", forward=[7000]) as booted:
+        yield booted
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def vm(booted: Original, tmp_path: Path) -> AsyncIterator[Driven]:
+    async with booted.fork(tmp_path) as vm:
         yield vm
 
 
-async def test_the_boot_was_told_rung_by_rung(vm: Driven) -> None:
+async def test_the_boot_is_told_rung_by_rung(shared_home: Paths, tmp_path: Path) -> None:
+    async with driven(shared_home, tmp_path, "builtin") as vm:
+        await look_at_the_stages(vm)
+
+
+async def look_at_the_stages(vm: Driven) -> None:
     stages = [event.stage for event in vm.told if isinstance(event, MachineStage)]
     assert stages[0] == "power-on"
     assert stages[-2:] == ["shell channel", "ready"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from machines import Driven, driven, qemus
+from machines import Driven, Original, original, qemus
 
 from qa.errors import ChannelLost, GuestPanic, MachineOff
 from qa.events import MachineEnded, QmpEvent
@@ -17,8 +18,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def vm(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Driven]:
-    async with driven(shared_home, tmp_path_factory.mktemp("results"), "builtin", network="none") as vm:
+async def booted(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Original]:
+    async with original(shared_home, tmp_path_factory.mktemp("original"), "builtin", network="none") as booted:
+        yield booted
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def vm(booted: Original, tmp_path: Path) -> AsyncIterator[Driven]:
+    async with booted.fork(tmp_path) as vm:
         yield vm
 
 
