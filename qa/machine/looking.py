@@ -27,8 +27,8 @@ class Looking(MachineBase):
         folder = self.setup.results / "shots"
         folder.mkdir(parents=True, exist_ok=True)
         self._shots += 1
-        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name or "screen").strip("-.") or "screen"
-        path = folder / f"{self.name}-{self._shots:02d}-{slug[:60]}.png"
+        parts = (self.name, _slug(self.setup.label), f"{self._shots:02d}", _slug(name or "") or "screen")
+        path = folder / f"{'-'.join(filter(None, parts))}.png"
         frame.save_png(path)
         return path
 
@@ -45,6 +45,10 @@ class Looking(MachineBase):
     ) -> str:
         """The serial console as a person sees it: the screen and what has scrolled away above it."""
         return "\n".join(self._terminal.text().splitlines()[-lines:])
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:60].strip("-.")
 
 
 class Hands(MachineBase):

@@ -43,6 +43,7 @@ class MachineSetup:
         disks: the first is the one it boots from; the seed comes last.
         bases: the images that its disks build on.
         renew_identity: a machine that begins from a frozen state gets a hostname, machine id and SSH host keys of its own.
+        label: tells its pictures from those of other machines of its name; empty where there are none.
         smbios_strings: what the guest's systemd is told at boot.
         ssh: what the SSH channel needs, or None where there is none.
     """
@@ -72,6 +73,7 @@ class MachineSetup:
     has_cloud_init_part: bool = False
     bases: tuple[Path, ...] = ()
     renew_identity: bool = False
+    label: str = ""
 
     @property
     def variables(self) -> Path:

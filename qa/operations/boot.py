@@ -163,7 +163,7 @@ class Host:
         if not self.keep:
             work = self.owner.machine_folder(blueprint.name)
         else:
-            work = place.results / f"disks-{place.label or blueprint.name}"
+            work = place.results / "-".join(filter(None, ("disks", blueprint.name, place.label)))
             work.mkdir(parents=True)
         try:
             yield work

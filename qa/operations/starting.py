@@ -158,6 +158,7 @@ class Starter:
             has_cloud_init_part=bool(blueprint.cloud_init),
             renew_identity=options.identity == "renew",
             bases=blueprint.bases,
+            label=self.place.label,
         )
 
 

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qa.report.folder import slug
 from qa.scenario import evidence
 from qa.scenario.lanes import Forks
 from qa.scenario.results import StepResult
@@ -110,5 +111,5 @@ def _part(around: Running, number: int, step: Step, values: Mapping[str, str], i
 
 
 def _label(part: Running, attempt: int) -> str:
-    """Tells the files of one branch from those of any other in the run."""
-    return f"{part.index}-{part.step.name}" + (f"-try-{attempt}" if attempt > 1 else "")
+    """Tells the files of one branch from those of any other in the run; fit for a file name."""
+    return slug(f"{part.index}-{part.step.name}") + (f"-try-{attempt}" if attempt > 1 else "")

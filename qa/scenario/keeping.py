@@ -10,8 +10,9 @@ from qa.scenario.lanes import freeze_all
 from qa.scenario.machines import ScriptMachine
 from qa.scenario.results import StepResult
 from qa.scenario.verdict import Verdict
+from qa.snapshots.manifest import Kind
 
-KIND = "failure"
+KIND: Kind = "failure"
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Keeper:
     _had_its_turn: bool = False
 
     async def keep(self, machines: Mapping[str, ScriptMachine], results: Sequence[StepResult], verdict: Verdict) -> None:
-        """Freeze those of ``machines`` that are on. Where that fails, a notice says why, and nothing else changes.
+        """Freeze ``machines``. Where that fails, a notice says why, and nothing else changes.
 
         Args:
             results: of the steps that ran on these machines, the last of them failed with ``verdict``.

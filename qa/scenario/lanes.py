@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from qa.errors import MachineOff
 from qa.scenario.machines import Frozen, OpenMachine, ScriptMachine, together
 from qa.scenario.script import MachinePlan
+from qa.snapshots.manifest import Kind
 
 Forks = AbstractAsyncContextManager[Mapping[str, ScriptMachine]]
 """Machines by name, which are there inside the context."""
@@ -116,21 +116,19 @@ def memory_of(plan: MachinePlan, machine: ScriptMachine | None) -> int:
     return plan.options.memory or int(getattr(getattr(machine, "image", None), "memory", 0))
 
 
-async def freeze_all(machines: Mapping[str, ScriptMachine], kind: str, *, key: str = "", title: str = "") -> dict[str, Frozen]:
-    """The states of those of ``machines`` that are on, taken together; to be released by the caller.
+async def freeze_all(machines: Mapping[str, ScriptMachine], kind: Kind, *, key: str = "", title: str = "") -> dict[str, Frozen]:
+    """The states of all ``machines``, on or off, taken together; to be released by the caller.
 
     Args:
         key: under which they are found again, each with its machine's name behind it.
         title: what they are, for people.
 
     Raises:
-        MachineOff: none is on.
         QaError: one cannot be frozen; then none is.
     """
-    on = {name: machine for name, machine in machines.items() if not machine.ended}
-    if not on:
-        raise MachineOff("no machine is on that could be forked", hint="boot it first")
-    tasks = [asyncio.ensure_future(machine.freeze(kind, key=key_of(key, name), title=title)) for name, machine in on.items()]
+    tasks = [
+        asyncio.ensure_future(machine.freeze(kind, key=key_of(key, name), title=title)) for name, machine in machines.items()
+    ]
     try:
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     except asyncio.CancelledError:
@@ -140,7 +138,7 @@ async def freeze_all(machines: Mapping[str, ScriptMachine], kind: str, *, key: s
     if errors := [one for one in outcomes if isinstance(one, BaseException)]:
         _release(outcomes)
         raise errors[0]
-    return {name: one for name, one in zip(on, outcomes, strict=True) if not isinstance(one, BaseException)}
+    return {name: one for name, one in zip(machines, outcomes, strict=True) if not isinstance(one, BaseException)}
 
 
 def key_of(key: str, machine: str) -> str:

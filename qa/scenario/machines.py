@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from qa.errors import MachineError
 from qa.operations.options import MachineOptions
 from qa.scenario.script import MachinePlan
+from qa.snapshots.manifest import Kind
 
 CLOSE_LIMIT_S = 60.0
 """For closing machines, in which QEMU is killed when it does not end by itself: many times what that takes."""
@@ -72,7 +73,7 @@ class ScriptMachine(Protocol):
     def console_tail(self, lines: int = 40) -> str:
         """The last lines of the serial console."""
 
-    async def freeze(self, kind: str, *, key: str = "", title: str = "") -> Frozen:
+    async def freeze(self, kind: Kind, *, key: str = "", title: str = "") -> Frozen:
         """Keep the state of now; the machine goes on afterwards."""
 
 
@@ -87,7 +88,7 @@ class OpenMachine(Protocol):
     def fork(self, frozen: Frozen, name: str, *, label: str = "") -> AbstractAsyncContextManager[Any]:
         """Continue as the machine ``name`` from ``frozen``. ``label`` goes into the names of its files."""
 
-    async def find(self, kind: str, key: str) -> Frozen | None:
+    async def find(self, kind: Kind, key: str) -> Frozen | None:
         """The newest state that was frozen under ``key``."""
 
     async def get(self, identity: str, /) -> Frozen:

@@ -167,8 +167,8 @@ class StepRunner:
     def _machine(self, running: Running) -> ScriptMachine:
         name = running.step.machine
         if name not in self.machines:
-            there = f"there are: {', '.join(self.machines)}; boot it before that" if self.machines else None
-            raise MachineOff(f"{name} was off when this state was frozen, and is not part of it", hint=there)
+            hint = f"there are: {', '.join(self.machines)}; run the script again from its beginning"
+            raise MachineOff(f"there was no machine {name} in the run that this one goes on from", hint=hint)
         return self.machines[name]
 
     def _factor(self, running: Running) -> float:

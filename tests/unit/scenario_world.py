@@ -133,7 +133,7 @@ class FakeMachine:
         if self.cellar.error:
             raise self.cellar.error
         return self.cellar.put(
-            FakeFrozen(self.cellar, f"{len(self.cellar.states):016x}", kind, key, title, self.name, self.memory)
+            FakeFrozen(self.cellar, f"{len(self.cellar.states):016x}", kind, key, title, self.name, self.memory, self.ended)
         )
 
 
@@ -148,6 +148,7 @@ class FakeFrozen:
     title: str
     machine: str
     memory: tuple[str, ...]
+    ended: str
 
     def hold(self) -> FakeFrozen:
         self.cellar.held.append(self.id)
@@ -301,7 +302,7 @@ class Opener:
         state = world.cellar.states[frozen.id]
         assert state.id in world.cellar.held
         machine = FakeMachine(name, world.folder, world.answers, world.cellar, label)
-        machine.memory, machine.start = state.memory, "fork"
+        machine.memory, machine.ended, machine.start = state.memory, state.ended, "fork"
         world.forks.append(machine)
         world.open_now.append(machine)
         world.most_open = max(world.most_open, len(world.open_now))

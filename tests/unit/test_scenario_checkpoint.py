@@ -112,14 +112,6 @@ async def test_where_one_machines_state_is_missing_an_earlier_one_is_taken(runs:
     assert ran(await runs.script(script)) == ["2", "3"]
 
 
-async def test_nothing_is_kept_while_a_machine_is_off(runs: Runs) -> None:
-    script = read_steps(runs.folder, "- succeed: a\n- succeed: b")
-    world = World(ResultsFolder.create(runs.folder / "results", "x"), answers={"b": CommandResult("b")})
-    world.bus.subscribe(lambda event: setattr(world.machines["machine"], "ended", "off") if getattr(event, "index", "") else None)
-    await world.run(script, manner=CHECKPOINT)
-    assert (world.cellar.states, notices(world)) == ({}, [])
-
-
 async def test_a_state_that_cannot_be_kept_is_a_notice(runs: Runs) -> None:
     runs.world.cellar.error = SnapshotError("its memory is not in a file")
     result = await runs("- succeed: a")

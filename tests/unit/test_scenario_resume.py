@@ -58,12 +58,21 @@ async def test_a_failed_step_keeps_its_machine_as_it_was(world: World, tmp_path:
     assert world.cellar.held == []
 
 
-async def test_all_machines_that_are_on_are_kept(world: World, tmp_path: Path) -> None:
-    script = read(tmp_path, "image: a\nmachines: {server: {}, client: {}, third: {}}\nsteps: [succeed: x, succeed: bad]")
-    world.bus.subscribe(lambda event: setattr(world.machines["third"], "ended", "off") if getattr(event, "index", "") else None)
+async def test_all_machines_are_kept_also_those_that_are_off(world: World, tmp_path: Path) -> None:
+    script = read(tmp_path, "image: a\nmachines: {server: {}, client: {}}\nsteps: [succeed: x, succeed: bad]")
+    world.bus.subscribe(lambda event: setattr(world.machines["client"], "ended", "off") if getattr(event, "index", "") else None)
     result = await world.run(script)
     assert result.kept
-    assert set(result.kept.machines) == {"server", "client"}
+    assert {name: world.cellar.states[key].ended for name, key in result.kept.machines.items()} == {"server": "", "client": "off"}
+
+
+async def test_a_machine_that_the_run_before_did_not_have_is_told(world: World, tmp_path: Path) -> None:
+    await world.run(read(tmp_path, "image: a\nmachines: {server: {}}\nsteps: [succeed: bad]"))
+    kept = read_kept(world.folder.path)
+    script = read(tmp_path, "image: a\nmachines: {server: {}, client: {}}\nsteps: [{on: client, reboot: }]")
+    again = World(ResultsFolder.create(tmp_path / "results", "again"), cellar=world.cellar)
+    result = await again.run(script, manner=Manner(reentry=kept.enter(script)))
+    assert result.steps[0].detail == "there was no machine client in the run that this one goes on from"
 
 
 @pytest.mark.parametrize(
