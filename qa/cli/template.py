@@ -76,7 +76,8 @@ def list_templates(everything: bool, as_json: bool) -> None:
 def template_info(template: str, as_json: bool) -> None:
     """Tell what a frozen machine is, what it builds on, and what builds on it."""
     from qa.errors import SnapshotUnusable
-    from qa.snapshots.overview import family, overview, reason
+    from qa.snapshots.manifest import reason
+    from qa.snapshots.overview import family, overview
 
     store = _store()
     name = store.full_id(template)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from qa.errors import SnapshotError
+from qa.errors import NoSpace, SnapshotError
 from qa.snapshots.cleanup import DRAFT
 from qa.snapshots.entry import LOCK, Entry
 from qa.snapshots.manifest import FILE_NAME, LARGEST, Base, FileRecord, Manifest
@@ -110,7 +110,7 @@ def drafting(store: Store, fields: dict[str, Any]) -> Iterator[Draft]:
             yield draft
         if draft.entry is not None:
             _settle(draft.entry)
-            with contextlib.suppress(SnapshotError, OSError):
+            with contextlib.suppress(SnapshotError, NoSpace):
                 store.prune()  # with the lock held: the new one is not what makes room
     except BaseException:
         os.close(lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,10 +69,10 @@ class StoreFolder:
         except OSError as error:
             raise SnapshotError(f"the store of frozen machines {self.root} cannot be read: {error.strerror}") from error
         if reason := distrust(status):
-            raise SnapshotError(
-                f"the store of frozen machines {self.root} is not used: it {reason}",
-                hint=f"chmod 700 {self.root}, or let the setting snapshots name a folder of your own",
-            )
+            hint = "the setting snapshots names another folder"
+            if status.st_uid == os.geteuid():
+                hint = f"chmod 700 {self.root}, or use another folder: {hint}"
+            raise SnapshotError(f"the store of frozen machines {self.root} is not used: it {reason}", hint=hint)
         return True
 
     def allowance(self, taken: int) -> int:

@@ -38,7 +38,7 @@ def alone(path: Path) -> int | None:
     Raises:
         OSError: there is no such file, or it cannot be opened.
     """
-    return _take(path, fcntl.LOCK_EX, os.O_RDONLY, patience_s=0)
+    return _take(path, fcntl.LOCK_EX, os.O_RDWR, patience_s=0)  # some network file systems want it writable
 
 
 @contextlib.contextmanager

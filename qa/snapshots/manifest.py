@@ -207,6 +207,11 @@ def unusable(snapshot: str, reason: str, evidence: dict[str, str] | None = None)
     )
 
 
+def reason(error: SnapshotUnusable) -> str:
+    """Why a frozen machine cannot be used, without its name."""
+    return error.message.partition(" cannot be used: ")[2] or error.message
+
+
 def unreadable(snapshot: str, what: str, error: OSError) -> SnapshotError:
     """The error for a part of a frozen machine that cannot be read: it is damaged, unless we are what is short of something."""
     if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from qa.errors import SnapshotUnusable
 from qa.snapshots.cleanup import Item
 from qa.snapshots.entry import Broken, Entry
+from qa.snapshots.manifest import reason
 from qa.snapshots.store import Store
 
 
@@ -70,11 +70,6 @@ def _row(entry: Entry | Broken, item: Item, in_use: bool) -> Row:
         problem=None if isinstance(entry, Entry) else reason(entry.error),
         folder=str(item.folder),
     )
-
-
-def reason(error: SnapshotUnusable) -> str:
-    """Why an entry cannot be used, without its name."""
-    return error.message.partition(" cannot be used: ")[2] or error.message
 
 
 def _time(seconds: float) -> str:

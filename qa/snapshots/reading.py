@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from qa.errors import SnapshotUnusable
 from qa.snapshots.entry import Entry
-from qa.snapshots.manifest import Manifest, read_bounded, read_manifest, unreadable, unusable
+from qa.snapshots.manifest import Manifest, read_bounded, read_manifest, reason, unreadable, unusable
 
 if TYPE_CHECKING:
     from qa.snapshots.store import Store
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 UNSETTLED = "unsettled"
 """A file that is there until all others are safely on the disk; says in which run of the host's kernel they were written."""
 
@@ -59,7 +60,8 @@ class Reader:
         except SnapshotUnusable as error:
             if current == asked:
                 raise
-            raise unusable(asked, f"it builds on another one, and {error.message}", evidence=error.evidence) from error
+            why = f"{current}, which it builds on, cannot be used either: {reason(error)}"
+            raise unusable(asked, why, evidence=error.evidence) from error
         return manifest
 
     def _entry(self, manifest: Manifest) -> Entry:
@@ -90,8 +92,11 @@ def _look(folder: Path, manifest: Manifest) -> None:
 
 
 def boot_id() -> str:
-    """Of this run of the host's kernel."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """Of this run of the host's kernel; empty where that cannot be told, as in some sandboxes."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _is_lost(mark: Path) -> bool:

@@ -412,6 +412,16 @@ def test_what_may_not_survive_a_crash_of_the_host_is_not_used_after_one(store: S
     assert store.get(entry.id)
 
 
+def test_a_host_that_does_not_tell_its_runs_apart_keeps_what_it_froze(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qa.snapshots.reading.BOOT_ID", tmp_path / "gone")
+    with store.draft("template") as draft:
+        entry = draft.commit()
+        assert (entry.folder / "unsettled").exists()
+        assert store.get(entry.id)
+
+
 def test_settings_say_where_and_how_much(home: Paths, tmp_path: Path) -> None:
     assert Store.of(home, Config()).root == home.cache / "snapshots"
     assert Store.of(home, Config()).limit is None
