@@ -11,6 +11,8 @@ class Outlet:
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self._held: bytearray | None = None
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     def write(self, data: bytes) -> None:
         """Send ``data``; nothing happens where there is nobody to take it."""
@@ -27,9 +29,15 @@ class Outlet:
     def hold(self) -> None:
         """From now on keep what is written."""
         self._held = self._held or bytearray()
+        self._flows.clear()
+
+    async def flowing(self) -> None:
+        """Wait until nothing is held back."""
+        await self._flows.wait()
 
     def release(self) -> None:
         """Send what was kept, and from now on everything at once."""
         held, self._held = self._held, None
         if held:
             self.write(bytes(held))
+        self._flows.set()

@@ -13,9 +13,13 @@ class Port(asyncio.Protocol):
     """Bytes out, and bytes in to whoever listens at the moment; what nobody listens to is dropped.
 
     The end of the connection is not reported: it means that QEMU is gone, and the vitals tell that with the reason.
+
+    Attributes:
+        received: bytes that came in, whether anybody listened or not.
     """
 
     def __init__(self) -> None:
+        self.received = 0
         self.listener: Callable[[bytes], None] | None = None
         self.outlet = Outlet()
         self._room = asyncio.Event()
@@ -34,6 +38,7 @@ class Port(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        self.received += len(data)
         if self.listener:
             self.listener(data)
 
@@ -54,7 +59,8 @@ class Port(asyncio.Protocol):
         self.outlet.write(data)
 
     async def drain(self) -> None:
-        """Wait until the guest has taken most of what was written."""
+        """Wait until the guest has taken most of what was written, and takes more."""
+        await self.outlet.flowing()
         await self._room.wait()
 
     def close(self) -> None:

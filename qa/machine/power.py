@@ -158,21 +158,33 @@ class PowerCycle:
         for outlet in outlets:
             outlet.hold()
         try:
-            async with asyncio.timeout(QUIET_LIMIT):
-                while any(outlet.pending for outlet in outlets):  # noqa: ASYNC110 -- a transport tells only "nearly empty"
-                    await asyncio.sleep(0.001)
-        except TimeoutError:
-            pass  # nobody in the guest reads it; QEMU will not take it either
-        try:
+            with contextlib.suppress(TimeoutError):  # nobody in the guest reads it; QEMU will not take it either
+                async with asyncio.timeout(QUIET_LIMIT):
+                    while any(outlet.pending for outlet in outlets):  # noqa: ASYNC110 -- a transport tells only "nearly empty"
+                        await asyncio.sleep(0.001)
             yield
         finally:
             for outlet in outlets:
                 outlet.release()
 
     async def receive(self) -> None:
-        """Of a machine that stands still: take in everything that it has sent."""
-        while any(_waiting(end) for end in self.process.sockets.values()):  # noqa: ASYNC110 -- the loop reads them in between
-            await asyncio.sleep(0)
+        """Of a machine that stands still: take in everything that it has sent.
+
+        A device whose channel was full goes on sending when there is room again, also while the machine stands still, and
+        writes into the guest's memory when it is done. So it is over when QEMU has looked at its channels twice and sent no more.
+        """
+        guests = [end for name, end in self.process.sockets.items() if name != MONITOR]
+        silent = 0
+        while silent < 2:
+            before = self._received
+            await self.monitor.execute("query-status")
+            while any(_waiting(end) for end in guests):  # noqa: ASYNC110 -- the loop reads them in between
+                await asyncio.sleep(0)
+            silent = silent + 1 if self._received == before else 0
+
+    @property
+    def _received(self) -> int:
+        return self._console.position + sum(port.received for port in self._ports)
 
     def _on_event(self, name: str, data: dict[str, Any]) -> None:
         self._bus.emit(QmpEvent(machine=self.setup.name, name=name, data=data))
