@@ -7,14 +7,29 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from qa.deadline import DEFAULT_TCG_FACTOR
 from qa.errors import UsageError
 from qa.paths import Paths
 from qa.sizes import Size
+
+MAX_JOBS = 64
+
+
+def _jobs(value: Any) -> Any:
+    """``auto``, or a number: on the command line and in the environment it is a text."""
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if number != "auto" and not (type(number) is int and 1 <= number <= MAX_JOBS):
+        raise ValueError(f"should be auto or a number from 1 to {MAX_JOBS}")
+    return number
+
+
+Jobs = Annotated[
+    int | Literal["auto"], BeforeValidator(_jobs), WithJsonSchema({"anyOf": [{"type": "integer"}, {"enum": ["auto"]}]})
+]
 
 
 class Config(BaseModel):
@@ -26,7 +41,9 @@ class Config(BaseModel):
     require_kvm: bool = Field(False, description="Refuse to run when KVM does not work, instead of using software emulation.")
     qemu: Path | None = Field(None, description="The QEMU program, where it is not the one found in PATH.")
     out: Path = Field(Path("results"), description="Folder in which each run makes its results folder.")
-    jobs: int = Field(1, ge=1, le=64, description="How many scripts run at once.")
+    jobs: Jobs = Field(
+        "auto", description="How many runs at once, 1 to 64; auto: as many as this host has memory and processors for."
+    )
     snapshots: Path | None = Field(None, description="Folder of frozen machines; `snapshots` in the cache where it is not given.")
     snapshot_limit: Size | None = Field(
         None,
@@ -70,5 +87,5 @@ def load_config(paths: Paths, environment: Mapping[str, str] = os.environ, **fla
             near = get_close_matches(name, Config.model_fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(Config.model_fields)}"
             raise UsageError(f"there is no setting {name!r}, which is in {place}", hint=hint) from error
-        said = problem["msg"].removeprefix("Input ")
+        said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
         raise UsageError(f"the setting {name!r} from {place} {said}, and is {problem['input']!r}") from error

@@ -33,15 +33,17 @@ def command(scripts: tuple[Path, ...], variables: tuple[str, ...], schema: bool,
         return 0
     if not scripts:
         raise UsageError("no script was given", hint="anima-qa check SCRIPT..., or anima-qa check --schema")
-    good, problems, errors = read_scripts(scripts, CATALOGUE, Given(parse_variables(variables)))
+    runs, problems, errors = read_scripts(scripts, CATALOGUE, Given(parse_variables(variables)))
+    good = {run.path: [one.name for one in runs if one.path == run.path] for run in runs}
     if as_json:
         unread = [{"file": None, "line": None, "column": None, "message": one.message, "hint": one.hint} for one in errors]
-        print_json(
-            {"problems": [problem.as_record() for problem in problems] + unread, "passed": [str(one.path) for one in good]}
-        )
+        found = [problem.as_record() for problem in problems] + unread
+        print_json({"problems": found, "passed": [str(path) for path in good], "runs": {str(path): good[path] for path in good}})
     else:
-        for script in good:
-            click.echo(f"{script.path}: {click.style('ok', fg='green')}, {_count(len(script.steps), 'step')}")
+        steps = {run.path: _count(len(run.steps), "step") for run in runs}
+        for path, names in good.items():
+            count = f", {_count(len(names), 'run')}" if len(names) > 1 else ""
+            click.echo(f"{path}: {click.style('ok', fg='green')}, {steps[path]}{count}")
         print_problems(problems, errors, err=False)
     return 2 if problems or errors else 0
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
@@ -11,21 +13,31 @@ from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 import click
 
 from qa.cli.check import print_problems
-from qa.cli.output import print_json
-from qa.errors import Interrupted, UsageError
+from qa.cli.output import print_error, print_json
+from qa.errors import Interrupted, QaError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from qa.config import Config
     from qa.paths import Paths
+    from qa.report.overview import Command
     from qa.scenario.batch import Ended
     from qa.scenario.script import Script
+
+MAX_REPEAT = 1000
+"""Each round has a results folder; who needs more wants a loop around the command."""
 
 
 @click.command("run")
 @click.argument("scripts", nargs=-1, type=click.Path(path_type=Path), metavar="SCRIPT...")
 @click.option("--image", metavar="IMAGE", help="Boot this image instead of the scripts' own: a name, a path or a URL.")
 @click.option("--start", type=click.Choice(["warm", "cold"]), help="How machines start, instead of what the scripts say.")
-@click.option("--jobs", type=int, metavar="N", help="Run this many scripts at once.")
+@click.option("--jobs", metavar="N|auto", help="How many runs at once; auto: as many as this host has room for.")
+@click.option(
+    "--repeat", type=click.IntRange(1, MAX_REPEAT), metavar="N", help="Run each script N times, and count its failures."
+)
+@click.option("--until-fail", is_flag=True, help="With --repeat: begin no further run once one has failed.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where each run makes its results folder.")
 @click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable. May be given several times.")
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), help="Hardware (kvm), software (tcg), or what works.")
@@ -39,6 +51,8 @@ def command(
     image: str | None,
     start: str | None,
     variables: tuple[str, ...],
+    repeat: int | None,
+    until_fail: bool,
     keep: bool,
     as_json: bool,
     verbose: bool,
@@ -49,6 +63,9 @@ def command(
     All scripts are checked first, and none runs when any has a mistake. The exit status is 0 when all passed, 1 when a step
     failed, 2 for mistakes, 3 when this host cannot run them, 4 when a guest or QEMU died, 5 when a deadline passed outside a
     step, 130 when it was interrupted; of several scripts the most serious.
+
+    Several scripts, combinations of a matrix and rounds of --repeat run at once where there is room. At their end an overview
+    beside their results shows them side by side.
     """
     import asyncio
 
@@ -59,6 +76,8 @@ def command(
 
     if not scripts:
         raise UsageError("no script was given", hint="anima-qa run SCRIPT...")
+    if until_fail and not repeat:
+        raise UsageError("--until-fail needs --repeat", hint="anima-qa run --repeat 100 --until-fail SCRIPT")
     paths = Paths.from_environment()
     config = load_config(paths, **flags)
     given = Given(parse_variables(variables), _from_here(image), start)
@@ -66,43 +85,90 @@ def command(
     if problems or errors:
         print_problems(problems, errors, err=True)
         return UsageError.exit_code
-    return asyncio.run(_run(good, config, paths, keep=keep, as_json=as_json, verbose=verbose))
+    show = Show(as_json, verbose)
+    return asyncio.run(_run(good, config, paths, rounds=repeat or 1, until_fail=until_fail, keep=keep, show=show))
 
 
-async def _run(scripts: list[Script], config: Config, paths: Paths, *, keep: bool, as_json: bool, verbose: bool) -> int:
+@dataclass(frozen=True)
+class Show:
+    """What is printed."""
+
+    as_json: bool
+    verbose: bool
+
+
+async def _run(
+    scripts: list[Script], config: Config, paths: Paths, *, rounds: int, until_fail: bool, keep: bool, show: Show
+) -> int:
     from rich.console import Console
 
     from qa.events import Bus
     from qa.fleet import Owner
+    from qa.fleet.admission import Admission
     from qa.operations.boot import Host
+    from qa.report.overview import Command
     from qa.report.terminal import TerminalReport
     from qa.scenario.batch import run_scripts
+    from qa.scenario.needs import needs_on
     from qa.scenario.opening import describe, open_on
     from qa.scenario.stop import Stop, stop_on_signals
     from qa.scenario.verdict import most_serious
 
     console = Console(file=lasting(sys.stderr))
     bus, stop = Bus(), Stop()
-    summary = console if as_json else Console(file=lasting(sys.stdout))
-    jobs = min(config.jobs, len(scripts))
+    summary = console if show.as_json else Console(file=lasting(sys.stdout))
+    planned = len(scripts) * rounds
+    jobs = None if config.jobs == "auto" else config.jobs
+    began = datetime.now(UTC)
     with Owner.register(paths) as owner:
         host = Host(paths, config, owner, keep)
-        async with TerminalReport(bus, console, jobs=jobs, verbose=verbose, summary=summary) as terminal:
+        host.store.sweep()
+        at_once = min(jobs or planned, planned)
+        async with TerminalReport(bus, console, jobs=at_once, verbose=show.verbose, summary=summary, runs=planned) as terminal:
             with stop_on_signals(stop, bus.notice):
                 ended = await run_scripts(
                     scripts,
                     open_for=open_on(host),
                     out=config.out,
                     stop=stop,
-                    jobs=jobs,
+                    admission=Admission(jobs, say=bus.notice),
+                    needs=needs_on(paths),
+                    rounds=rounds,
+                    until_fail=until_fail,
                     tcg_factor=config.tcg_factor,
                     follow=terminal.follow,
                     describe_host=partial(describe, host),
                 )
-    if as_json:
-        print_json({"runs": [_as_record(one) for one in ended]}, lasting(sys.stdout))
     interrupted = [Interrupted.exit_code] if stop.requested else []
-    return most_serious([*(one.result.exit_status for one in ended), *interrupted])
+    status = most_serious([*(one.result.exit_status for one in ended), *interrupted])
+    record: dict[str, Any] = {"runs": [_as_record(one) for one in ended]}
+    if planned > 1 and ended:
+        overview, failure = _overview(ended, Command(began, datetime.now(UTC), planned, status), config.out, summary)
+        record["overview"] = overview
+        status = most_serious([status, failure])
+    if show.as_json:
+        print_json(record, lasting(sys.stdout))
+    return status
+
+
+def _overview(ended: list[Ended], command: Command, out: Path, summary: Console) -> tuple[dict[str, Any], int]:
+    """Show the runs side by side and write their overview: what it says, and the exit status of what kept it from the disk."""
+    from qa.report.failures import say
+    from qa.report.overview import make_overview
+    from qa.report.overview_files import write_overview
+    from qa.report.overview_text import print_overview
+
+    overview = make_overview(ended, command, out)
+    record: dict[str, Any] = overview.model_dump(mode="json", by_alias=True)
+    print_overview(overview, summary)
+    try:
+        page = write_overview(out, overview, ended, command.ended.astimezone())
+    except QaError as error:
+        print_error(error)
+        return record, error.exit_code
+    say(summary)
+    say(summary, f"side by side: {page}")
+    return {"page": str(page), **record}, 0
 
 
 def _as_record(ended: Ended) -> dict[str, Any]:

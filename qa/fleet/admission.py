@@ -88,7 +88,7 @@ class Admission:
     def _serve(self) -> None:
         """Admit all whose turn it is."""
         for queue in (self._forks, self._runs):
-            while queue and (queue[0].turn.done() or self._has_room(queue[0])):
+            while queue and self._has_room(queue[0]):
                 request = queue.pop(0)
                 if not request.turn.done():  # else it was cancelled, and is on its way out
                     self._admit(request)

@@ -50,6 +50,18 @@ async def resolve(reference: str, *, paths: Paths, bus: Bus, base_folder: Path, 
     return await _file(reference, path, allow_backing)
 
 
+def usual_memory(reference: str, *, paths: Paths) -> int:
+    """Bytes of memory that the image ``reference`` is comfortable with, as far as that is known before it is there."""
+    if reference in recipes():
+        return recipes()[reference].description.memory_mib << 20
+    if "://" not in reference and not _is_path(reference):
+        if entry := Store.of(paths).find(reference):
+            return entry.metadata.memory
+        if reference in catalogue():
+            return catalogue()[reference].memory << 20
+    return DEFAULT_MEMORY
+
+
 async def _recipe(name: str, paths: Paths, bus: Bus) -> Image:
     recipe = recipes()[name]
     if (file := prebuilt(name)) is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
@@ -20,15 +21,20 @@ from qa.scenario.results import RunResult
 
 def render_html(folder: ResultsFolder, result: RunResult) -> str:
     """The page for ``result``; pictures, consoles and evidence are read out of ``folder``."""
+    return render_page("report.html.j2", ["report.css"], "report.js", make_page(folder, result))
+
+
+def render_page(template: str, styles: Sequence[str], script: str, page: object) -> str:
+    """The page that ``template`` makes of ``page``, with its style and its script inside; all are names of files."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    style, script = _template("report.css"), _template("report.js")
-    return environment.from_string(_template("report.html.j2")).render(
-        page=make_page(folder, result),
+    style, code = "".join(_template(name) for name in styles), _template(script)
+    return environment.from_string(_template(template)).render(
+        page=page,
         # Both are ours and hold no guest output: they must reach the page as they are, or their digests would not fit.
         style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
+        script=Markup(code),  # noqa: S704
         style_digest=_digest(style),
-        script_digest=_digest(script),
+        script_digest=_digest(code),
     )
 
 

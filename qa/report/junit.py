@@ -8,7 +8,7 @@ a step gets a test case of its own: a CI system must never see "no tests, nothin
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as XML  # noqa: N814  # only written with, never read with
@@ -33,15 +33,29 @@ def render_junit(folder: ResultsFolder, result: RunResult, environment: Mapping[
         environment: ``CI_PROJECT_DIR`` makes the paths of attachments relative to it, which GitLab wants; Jenkins wants
             absolute ones.
     """
+    return render_suites([(folder, result)], result.duration_s, environment)
+
+
+def render_suites(
+    runs: Iterable[tuple[ResultsFolder, RunResult]], duration_s: float, environment: Mapping[str, str] = os.environ
+) -> str:
+    """As `render_junit`, for several runs in one file that took ``duration_s`` together."""
+    suites = [_suite(folder, result, environment) for folder, result in runs]
+    totals = {name: str(sum(int(suite.get(name, "0")) for suite in suites)) for name in ("tests", "failures", "errors")}
+    root = XML.Element("testsuites", {"name": "anima-qa", "time": _seconds(duration_s), **totals})
+    root.extend(suites)
+    XML.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + XML.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(folder: ResultsFolder, result: RunResult, environment: Mapping[str, str]) -> XML.Element:
     suite = _Suite(folder, result, environment)
     for flat in flatten(result.steps):
         if not flat.step.steps or flat.is_cause:
             suite.add_step(flat)
     if result.outcome != "passed" and not causes(result):
         suite.add_run()
-    root = suite.finish()
-    XML.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + XML.tostring(root, encoding="unicode") + "\n"
+    return suite.finish()
 
 
 class _Suite:
@@ -87,17 +101,14 @@ class _Suite:
         self._add_output(case, self._console(None), result.evidence)
 
     def finish(self) -> XML.Element:
-        """The whole document, counted."""
+        """The suite, counted."""
         cases = self._element.findall("testcase")
         counts = {"tests": len(cases)}
         for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             counts[attribute] = sum(case.find(tag) is not None for case in cases)
         for attribute, count in counts.items():
             self._element.set(attribute, str(count))
-        totals = {name: str(count) for name, count in counts.items() if name != "skipped"}
-        root = XML.Element("testsuites", {"name": "anima-qa", "time": _seconds(self._result.duration_s), **totals})
-        root.append(self._element)
-        return root
+        return self._element
 
     def _add_case(self, path: tuple[str, ...], name: str, duration_s: float) -> XML.Element:
         # A dot separates packages for Jenkins; one inside a name would make a package of half the name.

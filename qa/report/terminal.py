@@ -33,7 +33,7 @@ from qa.events import (
 )
 from qa.report.failures import WORDS, print_failures, print_summary, say
 from qa.report.folder import ResultsFolder
-from qa.report.text import one_line, plain
+from qa.report.text import middle, one_line, plain
 from qa.scenario.results import RunResult
 
 HEARTBEAT_S = 30.0
@@ -45,6 +45,9 @@ REFRESH_S = 0.25
 
 PROGRESS_S = 10.0
 """Between two plain lines about the same long task."""
+
+NAME = 48
+"""Characters of a run's name before its lines. Names end in what tells the runs of a script apart."""
 
 MARKS = {
     "passed": ("ok", "green"),
@@ -92,6 +95,7 @@ class TerminalReport:
         summary: where the last line of each run goes (stdout, unless that belongs to JSON); default: ``console``.
         live: draw a live display; default: when ``console`` is a terminal that can.
         clock: seconds, monotonic.
+        runs: how many there will be: the end of each says how many are done.
     """
 
     def __init__(
@@ -104,12 +108,14 @@ class TerminalReport:
         summary: Console | None = None,
         live: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
+        runs: int = 1,
     ) -> None:
         self._console = console
         self._summary = summary or console
         self._many = jobs > 1
         self._verbose = verbose
         self._clock = clock
+        self._planned = runs
         self._is_live = can_draw(console) if live is None else live
         self._live: Live | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -214,10 +220,12 @@ class TerminalReport:
             word, style = WORDS[event.outcome]
             self._say(event.run, (word, style), f" {one_line(event.run)}: {one_line(event.reason)} ({error.message})")
             return
+        result = result.model_copy(update={"name": event.run})  # of several runs of a script each is called differently
         self._ended.append((result, folder))
         print_failures(result, self._console, folder)
-        if self._many:
-            self._line(event.run, MARKS[event.outcome], format_duration(event.duration_s), "the run has ended")
+        if self._many or self._planned > 1:
+            done = f", {len(self._ended)} of {self._planned}" if self._planned > 1 else ""
+            self._line(event.run, MARKS[event.outcome], format_duration(event.duration_s), f"the run has ended{done}")
         self._last_line = self._clock()
 
     def _finish_step(self, event: StepFinished) -> None:
@@ -261,7 +269,7 @@ class TerminalReport:
         self._say(run, (f"{word:<7}", style), (f" {duration:>8}  ", "dim"), text)
 
     def _say(self, run: str | None, *parts: str | tuple[str, str]) -> None:
-        prefix = [(f"{one_line(run, 40)} | ", "cyan")] if self._many and run else []
+        prefix = [(f"{middle(run, NAME)} | ", "cyan")] if self._many and run else []
         say(self._console, *prefix, *parts)
         self._last_line = self._clock()
 
@@ -272,7 +280,7 @@ class TerminalReport:
         for run in tuple(self._runs.values()):
             line = Text("  ")
             if self._many:
-                line.append(f"{one_line(run.name, 40)} | ", "cyan")
+                line.append(f"{middle(run.name, NAME)} | ", "cyan")
             line.append(f"{_whole(now - run.current_since()):>8}  ", "dim").append(one_line(run.waits_for(), 200))
             lines.append(line)
         for line in lines:

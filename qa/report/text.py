@@ -72,6 +72,15 @@ def one_line(text: str, limit: int = 300) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def middle(text: str, limit: int) -> str:
+    """``text`` as one line, with its middle left out where it is longer: its end tells it from others."""
+    text = one_line(text, 10_000)
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
+
+
 def plain(text: str) -> str:
     """The lines of ``text`` as a person would have read them on a terminal, without colours."""
     if not _UNUSUAL.search(text):  # as most outputs are: ten times quicker

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from qa.errors import ScriptError, UsageError
 from qa.operations.operation import Operation
 from qa.operations.options import MachineOptions
 from qa.scenario.fit import fit, within
+from qa.scenario.matrix import HARDWARE, Combination, read_matrix
 from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
 from qa.scenario.schema import MachineEntry, ScriptModel
 from qa.scenario.script import DEFAULT_MACHINE, MachinePlan, Script
@@ -28,12 +31,28 @@ class Given:
     image: str | None = None
     start: str | None = None
 
+    @property
+    def axes(self) -> dict[str, str]:
+        """What takes the place of a matrix's values."""
+        named = {"image": self.image, "start": self.start}
+        return {**self.variables, **{name: value for name, value in named.items() if value is not None}}
+
 
 NOTHING = Given({})
 
 
 def read_script(path: Path, operations: Mapping[str, Operation], given: Given = NOTHING) -> Script:
-    """Read and check a script.
+    """Read and check a script, with all runs that its matrix asks for; the first of them.
+
+    Raises:
+        ScriptRejected: it has mistakes; the error has all of them.
+        ScriptError: the file cannot be read.
+    """
+    return read_runs(path, operations, given)[0]
+
+
+def read_runs(path: Path, operations: Mapping[str, Operation], given: Given = NOTHING) -> list[Script]:
+    """Read and check a script: one for each combination of its matrix, or itself where it has none.
 
     Raises:
         ScriptRejected: it has mistakes; the error has all of them.
@@ -43,26 +62,87 @@ def read_script(path: Path, operations: Mapping[str, Operation], given: Given = 
     if not isinstance(source.data, dict):
         raise ScriptRejected([source.problem((), "a script is a mapping", "it begins with image: and steps:")])
     problems: list[Problem] = list(source.problems)
+    matrix = read_matrix(source, given.axes, problems)
+    scripts: list[Script] = []
+    found: list[tuple[Combination, list[Problem]]] = []
+    for combination in matrix.combinations:
+        own: list[Problem] = []
+        script = _read_run(source, operations, replace(given, variables=combination.over(given.variables)), combination, own)
+        found.append((combination, own))
+        if script:
+            scripts.append(replace(script, names=script.names | matrix.names))
+    problems += _told_once(source, found)
+    if problems:
+        raise ScriptRejected(problems)
+    return scripts
+
+
+def _read_run(
+    source: Source, operations: Mapping[str, Operation], given: Given, combination: Combination, problems: list[Problem]
+) -> Script | None:
+    """The script with one combination of its matrix; None where ``problems`` got any."""
     scope = read_variables(source, given.variables, problems)
-    model, names = _read_top(source, scope, given, problems)
+    model, names = _read_top(source, scope, given, combination, problems)
     plans = _plan_machines(source, model, given, problems) if model else ()
     image = model.image if model else None
     known = tuple(plan.name for plan in plans) or _machine_names(source.data)
-    reading = Reading(operations, known, problems, (path.resolve(),), names)
+    reading = Reading(operations, known, problems, (source.path.resolve(),), names)
     in_steps = scope.with_values({"image": image or ""}).with_samples(SAMPLES)
-    steps = StepReader(reading, source, in_steps, known[0]).steps(source.data.get("steps"), ("steps",))
+    steps = StepReader(reading, source, in_steps, known[0]).whole(source.data.get("steps"))
+    if model:
+        _check_effect(source, model, combination, names, problems)
     if problems or model is None:
-        raise ScriptRejected(problems)
+        return None
     declared = source.data.get("vars") or {}
+    title = model.name or source.path.stem
     return Script(
-        path, model.name or path.stem, given.start or model.start, plans, scope.values, steps, frozenset(names | set(declared))
+        source.path,
+        combination.named(title),
+        given.start or model.start,
+        plans,
+        scope.values,
+        steps,
+        frozenset(names | set(declared)),
+        title,
+        combination.values,
+        given.variables,
+        given.image or combination.values.get("image"),
     )
+
+
+def _check_effect(
+    source: Source, model: ScriptModel, combination: Combination, names: AbstractSet[str], problems: list[Problem]
+) -> None:
+    """Tell the axes that stand for an option which every machine sets for itself."""
+    machines = model.machines.values() if model.machines else ()
+    for name in combination.cells:
+        idle = machines and name not in names and all(name in entry.model_fields_set for entry in machines)
+        if idle and name in ("image", *HARDWARE):
+            hint = f"leave it out there, or write {name}: ${{{name}}}"
+            message = f"{name!r} of the matrix changes nothing: every machine of this script has its own"
+            problems.append(source.problem(("matrix", name), message, hint, key=True))
+
+
+def _told_once(source: Source, found: Sequence[tuple[Combination, Sequence[Problem]]]) -> list[Problem]:
+    """What is wrong with the runs of a script; what only some of them have wrong says with which combination."""
+    first: dict[Problem, Combination] = {}
+    counts: Counter[Problem] = Counter()
+    for combination, problems in found:
+        counts.update(set(problems))
+        for problem in problems:
+            first.setdefault(problem, combination)
+    told = []
+    for problem, combination in first.items():
+        in_matrix = any(source.place(cell.path) == problem.place for cell in combination.cells.values())
+        everywhere = counts[problem] == len(found) or in_matrix
+        told.append(problem if everywhere else replace(problem, message=f"{problem.message} (with {combination.label})"))
+    return told
 
 
 def read_scripts(
     paths: Iterable[Path], operations: Mapping[str, Operation], given: Given = NOTHING
 ) -> tuple[list[Script], list[Problem], list[ScriptError]]:
-    """Read several scripts: those that are right, and everything that is wrong with the others.
+    """Read several scripts: the runs of those that are right, and everything that is wrong with the others.
 
     Raises:
         UsageError: a variable was given that no script knows.
@@ -72,7 +152,7 @@ def read_scripts(
     errors: list[ScriptError] = []
     for path in paths:
         try:
-            scripts.append(read_script(path, operations, given))
+            scripts.extend(read_runs(path, operations, given))
         except ScriptRejected as error:
             problems.extend(error.problems)
         except ScriptError as error:
@@ -111,21 +191,27 @@ def _check_given(scripts: list[Script], given: Given) -> None:
             raise UsageError(f"no script uses the variable {name!r}", hint=did_you_mean(name, known) or there)
 
 
-def _read_top(source: Source, scope: Scope, given: Given, problems: list[Problem]) -> tuple[ScriptModel | None, set[str]]:
+def _read_top(
+    source: Source, scope: Scope, given: Given, combination: Combination, problems: list[Problem]
+) -> tuple[ScriptModel | None, set[str]]:
     """Everything but the steps, and the names of the variables that it uses."""
     data = dict(source.data)
     for key in [key for key in data if key in LATER]:
         problems.append(source.problem((key,), f"{key!r} is not in this version", "it comes with a later one", key=True))
         del data[key]
-    substitution = Substitution(source, scope)
-    top = {key: value if key in {"steps", "vars"} else substitution.data(value, (key,)) for key, value in data.items()}
-    if isinstance(top.get("image"), str):
-        substitution.scope = scope.with_values({"image": given.image or top["image"]})
+    image = combination.values.get("image")
+    substitution = Substitution(source, scope.with_values({"image": image}) if image else scope)
+    top = {key: value if key in {"steps", "vars", "matrix"} else substitution.data(value, (key,)) for key, value in data.items()}
+    top = combination.applied(top)
+    image = image or top.get("image")
+    if isinstance(image, str):
+        substitution.scope = scope.with_values({"image": given.image or image})
         if isinstance(data.get("name"), str):
             substitution.problems = [one for one in substitution.problems if one.place.line != source.place(("name",)).line]
             top["name"] = substitution.text(data["name"], ("name",))
     problems.extend(substitution.problems)
-    model = fit(ScriptModel, top, source, within(source, ()), problems, of="a script")
+    written = within(source, ())
+    model = fit(ScriptModel, top, source, lambda loc: combination.place(loc) or written(loc), problems, of="a script")
     if model and given.image:
         model = model.model_copy(update={"image": given.image})
     return model, set(substitution.used)

@@ -89,7 +89,7 @@ def test_required_hardware_and_software_emulation_contradict_each_other(program:
     [
         ("acel = 'tcg'", "there is no setting 'acel'"),
         ("jobs = 'many'", "'jobs'"),
-        ("jobs = 0", "should be greater than or equal to 1, and is 0"),
+        ("jobs = 0", "should be auto or a number from 1 to 64, and is 0"),
         ("accel = 'xen'", "should be 'auto', 'kvm' or 'tcg', and is 'xen'"),
         ("this is no toml", "cannot read"),
     ],

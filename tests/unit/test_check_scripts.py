@@ -58,7 +58,6 @@ def test_five_mistakes_are_told_at_once_each_with_line_column_and_what_to_write(
         ("image: a\nsteps: []", "2:8 'steps' must not be empty"),
         ("image: a\nsteps: reboot", "2:8 'steps' must be a list"),
         ("image: a\nstesp: [reboot]", "2:1 unknown key 'stesp' of a script -> did you mean 'steps'?"),
-        ("image: a\nmatrix: {a: [1]}\nsteps: [reboot]", "2:1 'matrix' is not in this version"),
         ("image: a\nstart: wram\nsteps: [reboot]", "2:8 'start' must be 'warm' or 'cold' -> did you mean 'warm'?"),
         ("image: a\nmachine: {cpus: 99}\nsteps: [reboot]", "2:17 'cpus' must be at most 64"),
         ("image: a\nmachine: {memry: 1G}\nsteps: [reboot]", "2:11 unknown key 'memry' of machine -> did you mean 'memory'?"),

@@ -20,7 +20,7 @@ def write(home: Paths, text: str) -> None:
 def test_without_anything_the_defaults_hold(home: Paths) -> None:
     config = load_config(home, {})
     assert config == Config()
-    assert (config.accel, config.jobs, config.tcg_factor) == ("auto", 1, DEFAULT_TCG_FACTOR)
+    assert (config.accel, config.jobs, config.tcg_factor) == ("auto", "auto", DEFAULT_TCG_FACTOR)
 
 
 def test_each_place_wins_over_those_behind_it(home: Paths) -> None:
@@ -36,6 +36,8 @@ def test_each_place_wins_over_those_behind_it(home: Paths) -> None:
         ("ANIMA_QA_ACCEL", "tcg", "accel", "tcg"),
         ("ANIMA_QA_REQUIRE_KVM", "true", "require_kvm", True),
         ("ANIMA_QA_QEMU", "/opt/qemu", "qemu", Path("/opt/qemu")),
+        ("ANIMA_QA_JOBS", "auto", "jobs", "auto"),
+        ("ANIMA_QA_JOBS", "12", "jobs", 12),
         ("ANIMA_QA_TCG_FACTOR", "8.5", "tcg_factor", 8.5),
     ],
 )
@@ -51,15 +53,17 @@ def test_an_empty_variable_is_none(home: Paths) -> None:
     ("text", "environment", "flags", "place"),
     [
         ("jobs = 0", {}, {}, "config.toml"),
+        ("jobs = true", {}, {}, "config.toml"),
+        ("jobs = 1.5", {}, {}, "config.toml"),
         ("", {"ANIMA_QA_JOBS": "many"}, {}, "the environment"),
-        ("jobs = 0", {}, {"jobs": 65}, "the command line"),
+        ("jobs = 0", {}, {"jobs": "65"}, "the command line"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_place(
-    home: Paths, text: str, environment: dict[str, str], flags: dict[str, int], place: str
+    home: Paths, text: str, environment: dict[str, str], flags: dict[str, str], place: str
 ) -> None:
     write(home, text)
-    with pytest.raises(UsageError, match=f"setting 'jobs' from .*{place}"):
+    with pytest.raises(UsageError, match=f"setting 'jobs' from .*{place} should be auto or a number from 1 to 64, and is"):
         load_config(home, environment, **flags)
 
 

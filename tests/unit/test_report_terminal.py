@@ -187,7 +187,7 @@ async def test_the_summary_comes_last_and_where_it_is_wanted(tmp_path: Path) -> 
         bus.emit(run_started())
         bus.emit(RunFinished(run="hello", outcome="failed", reason="x", duration_s=11.6, folder=str(folder.path)))
         assert "returned error: 404" in text_of(console)
-    assert text_of(summary) == f"FAILED debian-serves-a-page: 5 steps, 1 failed, 2 not run in 11.6 s -> {folder.path}\n"
+    assert text_of(summary) == f"FAILED hello: 5 steps, 1 failed, 2 not run in 11.6 s -> {folder.path}\n"
     assert str(folder.path) not in text_of(console).replace(str(folder.path) + "/", "")
 
 

@@ -14,6 +14,7 @@ from scenario_world import CATALOGUE, CommandResult, World, until, write
 
 from qa.cli import run
 from qa.errors import BootFailed, HostError, UsageError
+from qa.fleet.admission import Admission
 from qa.report.folder import ResultsFolder
 from qa.scenario.batch import run_scripts, unique_names
 from qa.scenario.reader import read_script
@@ -129,7 +130,7 @@ async def test_scripts_that_had_not_begun_when_it_was_to_stop_are_left_out(tmp_p
         worlds.append(World(folder))
         return worlds[-1].open_machine
 
-    task = asyncio.create_task(run_scripts(scripts, open_for=open_for, out=tmp_path / "out", stop=stop, jobs=2))
+    task = asyncio.create_task(run_scripts(scripts, open_for=open_for, out=tmp_path / "out", stop=stop, admission=Admission(2)))
     await until(lambda: len(worlds) == 2 and all(one.machines for one in worlds))
     stop.request("enough")
     assert [one.result.outcome for one in await task] == ["interrupted", "interrupted"]
@@ -147,7 +148,7 @@ async def test_one_run_that_cannot_write_does_not_leave_machines_of_the_others(t
         return world.open_machine
 
     with pytest.raises(HostError):
-        await run_scripts(scripts, open_for=open_for, out=tmp_path / "out", stop=Stop(), jobs=2)
+        await run_scripts(scripts, open_for=open_for, out=tmp_path / "out", stop=Stop(), admission=Admission(2))
     assert world.closed == ["machine"]
 
 
