@@ -14,10 +14,14 @@ from scenario_world import CATALOGUE, CommandResult, World, until, write
 
 from qa.cli import run
 from qa.errors import BootFailed, HostError, UsageError
-from qa.fleet.admission import Admission
-from qa.report.folder import ResultsFolder
-from qa.scenario.batch import run_scripts, unique_names
-from qa.scenario.reader import read_script
+from qa.fleet.admission import Admission, Need
+from qa.host.resources import Resources
+from qa.images.recipes import recipes
+from qa.paths import Paths
+from qa.report.folder import MAX_NAME, ResultsFolder
+from qa.scenario.batch import folder_name, run_scripts, unique_names
+from qa.scenario.needs import QEMU_MEMORY, needs_on
+from qa.scenario.reader import read_runs, read_script
 from qa.scenario.stop import Stop
 
 Command = Callable[..., Result]
@@ -160,3 +164,120 @@ def test_losing_the_reader_is_no_error_for_a_run() -> None:
         console.print("to nobody")
         console.print("again")
         assert str(Path(f"/proc/self/fd/{stream.fileno()}").readlink()) == os.devnull
+
+
+MATRIX = """
+name: m
+image: a
+matrix: {cpus: [1, 2], word: [x, y]}
+steps: [succeed: "${word} ${cpus}"]
+"""
+
+
+def test_a_matrix_runs_its_combinations_and_shows_them_side_by_side(
+    command: Command, worlds: dict[str, World], tmp_path: Path
+) -> None:
+    some = ResultsFolder.create(tmp_path / "unused", "x")
+    worlds["m (cpus=2, word=y)"] = World(some, answers={"y 2": CommandResult("y 2", 1)})
+    result = command(write(tmp_path, MATRIX), "--json", "--out", tmp_path / "out")
+    record = json.loads(result.stdout)
+    names = ["m (cpus=1, word=x)", "m (cpus=1, word=y)", "m (cpus=2, word=x)", "m (cpus=2, word=y)"]
+    assert [one["name"] for one in record["runs"]] == names
+    assert [worlds[name].plans["machine"][1].cpus for name in names] == [1, 1, 2, 2]
+    assert result.return_value == 1
+    (script,) = record["overview"]["scripts"]
+    assert [(one["name"], one["failed"]) for one in script["steps"]] == [("succeed: …", 1)]
+    page = Path(record["overview"]["page"])
+    assert page.parent == tmp_path / "out"
+    assert json.loads(page.with_suffix(".json").read_text())["scripts"] == record["overview"]["scripts"]
+    assert f"side by side: {page}" in result.stderr
+
+
+def test_one_combination_that_is_left_is_one_run_without_an_overview(command: Command, tmp_path: Path) -> None:
+    result = command(write(tmp_path, MATRIX), "--var", "cpus=2", "--var", "word=z")
+    assert result.stdout.startswith("PASSED m (cpus=2, word=z): 1 step")
+    assert not list((tmp_path / "results").glob("overview*"))
+
+
+def test_repeat_tells_how_often_each_step_failed(command: Command, worlds: dict[str, World], tmp_path: Path) -> None:
+    answers = [CommandResult("b", code) for code in (0, 1, 0)]
+    worlds["r"] = World(ResultsFolder.create(tmp_path / "unused", "x"), answers={"b": answers})
+    result = command(write(tmp_path, "name: r\nimage: a\nsteps: [succeed: a, succeed: b, reboot]"), "--repeat", 3, "--jobs", 1)
+    assert result.return_value == 1
+    lines = result.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == ["PASSED r, round 1", "FAILED r, round 2", "PASSED r, round 3"]
+    assert "        1 of 3  flaky  step 2  succeed: b" in lines
+    assert len(list((tmp_path / "results").glob("r-round-*"))) == 3
+
+
+def test_until_fail_begins_nothing_after_the_first_failure(command: Command, worlds: dict[str, World], tmp_path: Path) -> None:
+    answers = [CommandResult("b", code) for code in (0, 1)]
+    worlds["r"] = World(ResultsFolder.create(tmp_path / "unused", "x"), answers={"b": answers})
+    path = write(tmp_path, "name: r\nimage: a\nsteps: [succeed: b]")
+    result = command(path, "--repeat", 9, "--until-fail", "--jobs", 1, "--json")
+    record = json.loads(result.stdout)
+    assert [one["outcome"] for one in record["runs"]] == ["passed", "failed"]
+    assert record["overview"]["planned"] == 9
+    assert result.return_value == 1
+
+
+def test_until_fail_alone_is_a_mistake(command: Command, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--until-fail needs --repeat"):
+        command(write(tmp_path, "image: a\nsteps: [reboot]"), "--until-fail")
+
+
+def test_an_overview_that_cannot_be_written_is_told_and_hides_nothing(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> Path:
+        raise HostError("no space left for the overview")
+
+    monkeypatch.setattr("qa.report.overview_files.write_overview", full)
+    result = command(write(tmp_path, "name: r\nimage: a\nsteps: [reboot]"), "--repeat", 2)
+    assert result.return_value == 3
+    assert "no space left for the overview" in result.stderr
+    assert result.stdout.count("PASSED r, round") == 2
+
+
+@pytest.mark.parametrize(("cpus", "at_once"), [(1, 2), (2, 1)])
+async def test_runs_begin_as_the_host_has_room(tmp_path: Path, cpus: int, at_once: int) -> None:
+    host = Resources(memory=1 << 33, memory_total=1 << 33, cpus=2, shm=0)
+    text = f"image: a\nmachine: {{cpus: {cpus}, memory: 1G}}\nmatrix: {{n: [1, 2, 3]}}\nsteps: [wait_for_file: /x]"
+    scripts = read_runs(write(tmp_path, text), CATALOGUE)
+    worlds: list[World] = []
+    stop = Stop()
+
+    def open_for(script: Any, folder: ResultsFolder, bus: Any) -> Any:
+        worlds.append(World(folder))
+        return worlds[-1].open_machine
+
+    running = run_scripts(
+        scripts,
+        open_for=open_for,
+        out=tmp_path / "out",
+        stop=stop,
+        admission=Admission(look=lambda: host),
+        needs=needs_on(Paths.from_environment({"ANIMA_QA_HOME": str(tmp_path)})),
+    )
+    task = asyncio.create_task(running)
+    await until(lambda: len(worlds) == at_once and all(one.machines for one in worlds))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(worlds) == at_once
+    stop.request("enough")
+    assert len(await task) == at_once
+
+
+def test_what_a_script_needs_is_what_its_machines_take(tmp_path: Path) -> None:
+    needs = needs_on(Paths.from_environment({"ANIMA_QA_HOME": str(tmp_path)}))
+    text = "image: builtin\nmachines: {a: {memory: 2G, cpus: 3}, b: {}, c: {image: /nowhere.qcow2}}\nsteps: [reboot]"
+    need = needs(read_script(write(tmp_path, text), CATALOGUE))
+    builtin = recipes()["builtin"].description.memory_mib << 20
+    assert need == Need((2 << 30) + builtin + (1 << 30) + 3 * QEMU_MEMORY, 7)
+
+
+def test_a_long_name_keeps_its_end_in_the_folder() -> None:
+    name = folder_name("a script with a long name about everything (image=debian-13, cpus=2), round 17")
+    assert len(name) <= MAX_NAME
+    assert name.startswith("a script with")
+    assert name.endswith("cpus=2), round 17")
