@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +48,16 @@ class Looking(MachineBase):
         """The serial console as a person sees it: the screen and what has scrolled away above it."""
         return "\n".join(self._terminal.text().splitlines()[-lines:])
 
+    @contextmanager
+    def watching_console(self, listener: Callable[[bytes], None], history: int) -> Iterator[None]:
+        """While inside, hand ``listener`` the last ``history`` bytes of the serial console and then each new piece of it."""
+        listener(self._console.last(history))
+        unsubscribe = self._console.subscribe(listener)
+        try:
+            yield
+        finally:
+            unsubscribe()
+
 
 def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:60].strip("-.")
@@ -69,3 +81,7 @@ class Hands(MachineBase):
         """Type a text into the serial console."""
         self._on()
         self._console.write(text.replace("\n", "\r").encode())
+
+    def type_console(self, data: bytes) -> None:
+        """Type keys into the serial console as a terminal sends them. Nothing happens when the machine is off."""
+        self._console.write(data)

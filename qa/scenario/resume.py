@@ -45,7 +45,7 @@ class KeptRun:
                 raise SnapshotUnusable(message, hint=again) from error
 
     def machine(self, name: str | None) -> str:
-        """Id of the machine ``name``; without a name, of the one that the failed step was for.
+        """The machine ``name``; without a name, the one that the failed step was for.
 
         Raises:
             UsageError: it was not kept.
@@ -53,7 +53,7 @@ class KeptRun:
         wanted = name or _machine_of(self.result.steps, self.kept.step) or next(iter(self.kept.machines))
         if wanted not in self.kept.machines:
             raise UsageError(f"{wanted!r} was not kept", hint=f"there are: {', '.join(self.kept.machines)}")
-        return self.kept.machines[wanted]
+        return wanted
 
     def script(self, path: Path | None, operations: Mapping[str, Operation], variables: Mapping[str, str]) -> Script:
         """The script as it is on disk now: the one of the run, or the one at ``path``.
