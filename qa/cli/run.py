@@ -13,6 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 import click
 
 from qa.cli.check import print_problems
+from qa.cli.enter import enter
+from qa.cli.entering import Entering, read_kept_script, with_entering
 from qa.cli.output import print_error, print_json
 from qa.errors import Interrupted, QaError, UsageError
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from qa.paths import Paths
     from qa.report.overview import Command
     from qa.scenario.batch import Ended
+    from qa.scenario.runner import Manner
     from qa.scenario.script import Script
 
 MAX_REPEAT = 1000
@@ -45,8 +48,10 @@ MAX_REPEAT = 1000
 @click.option("--keep", is_flag=True, help="Leave the machines' disks in place after the run, and say where.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what commands in the guest print, as they do.")
+@with_entering
 def command(
     *,
+    entering: Entering,
     scripts: tuple[Path, ...],
     image: str | None,
     start: str | None,
@@ -74,19 +79,23 @@ def command(
     from qa.paths import Paths
     from qa.scenario.reader import Given, parse_variables, read_scripts
 
-    if not scripts:
+    entering.check(scripts, **{"--image": image, "--start": start})
+    if not scripts and not entering.resume:
         raise UsageError("no script was given", hint="anima-qa run SCRIPT...")
     if until_fail and not repeat:
         raise UsageError("--until-fail needs --repeat", hint="anima-qa run --repeat 100 --until-fail SCRIPT")
     paths = Paths.from_environment()
     config = load_config(paths, **flags)
     given = Given(parse_variables(variables), _from_here(image), start)
-    good, problems, errors = read_scripts(scripts, CATALOGUE, given)
+    kept = entering.kept(paths, config)
+    good, problems, errors = read_kept_script(kept, scripts, given) if kept else read_scripts(scripts, CATALOGUE, given)
     if problems or errors:
         print_problems(problems, errors, err=True)
         return UsageError.exit_code
-    show = Show(as_json, verbose)
-    return asyncio.run(_run(good, config, paths, rounds=repeat or 1, until_fail=until_fail, keep=keep, show=show))
+    if kept and entering.interactive:
+        return enter(entering, kept, good[0], config, paths)
+    manner, show = entering.manner(kept, good), Show(as_json, verbose)
+    return asyncio.run(_run(good, config, paths, rounds=repeat or 1, until_fail=until_fail, keep=keep, show=show, manner=manner))
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Show:
 
 
 async def _run(
-    scripts: list[Script], config: Config, paths: Paths, *, rounds: int, until_fail: bool, keep: bool, show: Show
+    scripts: list[Script], config: Config, paths: Paths, *, rounds: int, until_fail: bool, keep: bool, show: Show, manner: Manner
 ) -> int:
     from rich.console import Console
 
@@ -138,6 +147,7 @@ async def _run(
                     tcg_factor=config.tcg_factor,
                     follow=terminal.follow,
                     describe_host=partial(describe, host),
+                    manner=manner,
                 )
     interrupted = [Interrupted.exit_code] if stop.requested else []
     status = most_serious([*(one.result.exit_status for one in ended), *interrupted])
