@@ -102,7 +102,11 @@ class ProcessMemory:
         for offset, length in runs:
             for start in range(offset, offset + length, CHUNK):
                 piece = buffer[: min(CHUNK, offset + length - start)]
-                if os.preadv(self._memory, [piece], block.address + start) != len(piece):
+                try:
+                    count = os.preadv(self._memory, [piece], block.address + start)
+                except OSError as error:
+                    raise _denied(error) from error
+                if count != len(piece):
                     raise QemuFailed("QEMU's memory could not be read whole")
                 yield start, piece
 
@@ -110,7 +114,11 @@ class ProcessMemory:
         """Put ``data`` at ``offset``."""
         if offset < 0 or offset + len(data) > block.size:
             raise QemuFailed("more was to be written than the guest has memory")
-        if os.pwrite(self._memory, data, block.address + offset) != len(data):
+        try:
+            count = os.pwrite(self._memory, data, block.address + offset)
+        except OSError as error:
+            raise _denied(error) from error
+        if count != len(data):
             raise QemuFailed("QEMU's memory could not be written whole")
 
 
