@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from frozen import put
 
 from qa.cli.frozen import ago
 from qa.cli.gc import command as gc
+from qa.cli.run import command as run_command
 from qa.cli.template import command
 from qa.config import Config
 from qa.errors import QaError, SnapshotError, SnapshotNotFound, UsageError
@@ -242,3 +244,13 @@ def test_ages_are_readable(seconds: float, said: str) -> None:
 
 def test_what_has_no_age_has_none() -> None:
     assert ago("") == ""
+
+
+def test_every_run_removes_what_dead_processes_left(store: Store, tmp_path: Path) -> None:
+    put(store)
+    (store.root / ".draft-0123456789abcdef").mkdir()
+    script = tmp_path / "script.yaml"
+    script.write_text("name: no such image\nimage: ./gone.qcow2\nsteps: [shutdown]\n")
+    CliRunner().invoke(run_command, [str(script), "--out", str(tmp_path / "results")], standalone_mode=False)
+    assert (tmp_path / "results").exists()
+    assert not (store.root / ".draft-0123456789abcdef").exists()
