@@ -41,8 +41,10 @@ def _copy_data(source: int, target: int) -> None:
     while end < size:
         try:
             start = os.lseek(source, end, os.SEEK_DATA)
-        except OSError:  # there is nothing but a hole from here on
-            return
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return  # there is nothing but a hole from here on
         end = os.lseek(source, start, os.SEEK_HOLE)
         os.lseek(target, start, os.SEEK_SET)
         while start < end:

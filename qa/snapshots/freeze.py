@@ -1,7 +1,7 @@
 """Freezing: a machine's memory, devices, disks and firmware variables into an entry of the store, while the machine goes on.
 
-The order matters. Everything that takes long and changes nothing comes before the machine is stopped. The disks change hands
-last: until then a failure leaves the machine as it was.
+The order matters. What changes nothing comes before the machine is stopped, where it can. The disks change hands last: until
+then a failure leaves the machine as it was.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qa.errors import QaError
+from qa.host.files import clone
 from qa.images.overlay import create_next_layer, overlay_size
 from qa.qemu.devices import save_devices
 from qa.qemu.memory import ProcessMemory, find_blocks
@@ -25,6 +26,8 @@ from qa.qemu.spec import Disk
 from qa.snapshots import pages
 from qa.snapshots.record import CHANGES, DEVICES, DISPLAY, MEMORY, VARIABLES, Record, attached, layer, overlay
 from qa.snapshots.store import Base, Draft, Entry
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,65 +92,67 @@ async def freeze(subject: Subject, draft: Draft) -> Frozen:
     """Freeze ``subject`` into ``draft``; the machine goes on as before, with a new overlay on each of its disks.
 
     Raises:
-        NoSpace, OSError: the file system of the store is full, or not writable.
+        NoSpace, SnapshotError: the file system of the store is full, or not writable.
         QemuFailed: QEMU could not do its part, or its memory cannot be read.
         QemuExited: QEMU is gone.
     """
-    onward = [await _next_layer(number, node, subject.work, draft) for number, node in enumerate(subject.disks)]
+    onward: list[Node] = []
     try:
-        if subject.live is None:
-            _copy_variables(subject, draft)
+        with draft.store.writing():
+            for number, node in enumerate(subject.disks):
+                onward.append(await _next_layer(number, node, subject.work, draft))
+            if subject.live is not None:
+                return await _freeze_live(subject, subject.live, draft, tuple(onward))
+            await _to_the_end(lambda: _save_files(subject, draft))
             record = Record(running=False, frozen_at=time.time(), memory=subject.memory)
             return Frozen(await _commit(subject, draft, record), tuple(onward), 0.0)
-        return await _freeze_live(subject, subject.live, draft, tuple(onward))
     except BaseException:
-        for before, after in zip(subject.disks, onward, strict=True):
-            if after is not before:
-                after.disk.path.unlink(missing_ok=True)
+        for node in subject.disks:
+            _next_path(node, subject.work, draft).unlink(missing_ok=True)
         raise
 
 
+def _next_path(node: Node, work: Path, draft: Draft) -> Path:
+    return work / f"{node.disk.path.name.partition('.')[0]}.{draft.id}.qcow2"
+
+
 async def _next_layer(number: int, node: Node, work: Path, draft: Draft) -> Node:
-    """Put a disk's present layer into the draft, and prepare the layer that is to follow it."""
-    disk = node.disk
-    if disk.read_only:
-        _link_or_copy(disk.path, draft.folder / attached(number))
+    """Prepare the layer that is to follow a disk's present one."""
+    if node.disk.read_only:
         return node
-    _link_or_copy(disk.path, draft.folder / layer(number))
     prepared = draft.folder / overlay(number)
-    await create_next_layer(prepared, below=draft.final / layer(number), size=overlay_size(disk.path))
-    path = work / f"{disk.path.name.partition('.')[0]}.{draft.id}.qcow2"
+    await create_next_layer(prepared, below=draft.final / layer(number), size=overlay_size(node.disk.path))
+    path = _next_path(node, work, draft)
     shutil.copyfile(prepared, path)
-    return Node(replace(disk, path=path), f"disk{number}-{draft.id}")
+    return Node(replace(node.disk, path=path), f"disk{number}-{draft.id}")
+
+
+def _save_files(subject: Subject, draft: Draft) -> None:
+    """What the machine has on the host's disk. Nothing writes to it meanwhile: the machine is off or stands still."""
+    for number, node in enumerate(subject.disks):
+        _link_or_copy(node.disk.path, draft.folder / (attached(number) if node.disk.read_only else layer(number)))
+    if subject.variables.exists():
+        shutil.copyfile(subject.variables, draft.folder / VARIABLES)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # the store is on another file system
-        shutil.copyfile(source, target)
-
-
-def _copy_variables(subject: Subject, draft: Draft) -> None:
-    if subject.variables.exists():
-        shutil.copyfile(subject.variables, draft.folder / VARIABLES)
+        clone(source, target)
 
 
 async def _freeze_live(subject: Subject, live: Live, draft: Draft, onward: tuple[Node, ...]) -> Frozen:
     async with live.quiet():
-        if not live.paused:
-            await live.monitor.execute("stop")
-        stopped, began = time.time(), time.monotonic()
+        began = time.monotonic()
         try:
-            entry = await _save(subject, live, draft, stopped)
-            try:
-                await _change_layers(live.monitor, subject.disks, onward)
-            except BaseException:
-                await asyncio.to_thread(draft.store.discard, entry)
-                raise
+            if not live.paused:
+                await live.monitor.execute("stop")
+            entry = await _save(subject, live, draft, time.time())
+            await _change_layers(live.monitor, subject.disks, onward)
         except BaseException:
             with suppress(QaError):  # the reason is told by what is being raised
-                await _go_on(live)
+                await asyncio.shield(_go_on(live))
             raise
         await _go_on(live)
         return Frozen(entry, onward, time.monotonic() - began)
@@ -159,15 +164,15 @@ async def _go_on(live: Live) -> None:
 
 
 async def _save(subject: Subject, live: Live, draft: Draft, stopped: float) -> Entry:
-    """Everything but the disks, which have their place already."""
+    """Everything that makes the machine: devices, memory, files, and what we know of it."""
     main, display = await find_blocks(live.monitor)  # by its answer QEMU has handed on all that was on its way
     await live.receive()
     await save_devices(live.monitor, draft.folder / DEVICES)
-    _copy_variables(subject, draft)
     base = live.memory_entry
 
-    def save_memory() -> bool:
-        """Whether it is the whole memory."""
+    def save() -> bool:
+        """Files and memory; whether it is the whole memory."""
+        _save_files(subject, draft)
         with ProcessMemory.open(live.pid) as memory:
             if display:
                 pages.write_content(draft.folder / DISPLAY, memory, display)
@@ -178,7 +183,7 @@ async def _save(subject: Subject, live: Live, draft: Draft, stopped: float) -> E
             pages.write_whole(draft.folder / MEMORY, memory, main, runs, base.folder / MEMORY if base else None)
             return True
 
-    whole = await asyncio.to_thread(save_memory)
+    whole = await _to_the_end(save)
     record = Record(
         running=True,
         paused=live.paused,
@@ -192,7 +197,17 @@ async def _save(subject: Subject, live: Live, draft: Draft, stopped: float) -> E
 
 async def _commit(subject: Subject, draft: Draft, record: Record) -> Entry:
     bases = [Base.of(path) for path in subject.bases]
-    return await asyncio.to_thread(draft.commit, machine=record.model_dump(mode="json"), bases=bases)
+    return await _to_the_end(lambda: draft.commit(machine=record.model_dump(mode="json"), bases=bases))
+
+
+async def _to_the_end(work: Callable[[], T]) -> T:
+    """Do ``work`` in a thread. Who gives up meanwhile waits for its end: what it writes could not be cleaned up before."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        raise
 
 
 async def _change_layers(monitor: Monitor, disks: tuple[Node, ...], onward: tuple[Node, ...]) -> None:
