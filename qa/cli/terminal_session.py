@@ -23,8 +23,8 @@ LEAVE = b"\x1d"
 """Ctrl-]: what telnet and virsh take."""
 LONGEST_COMMAND_S = LONGEST_SESSION_S = 24 * 3600.0
 """No limit that a person meets: who has waited enough leaves."""
-HISTORY = 4096
-"""Bytes of the console that are shown at first: a screen full."""
+HISTORY = 24
+"""Lines of the console that are shown at first: a screen full."""
 
 
 async def shell(machine: Machine, bus: Bus) -> None:
@@ -136,7 +136,9 @@ async def console(machine: Machine) -> None:
             left.set()
 
     waiting = [asyncio.ensure_future(left.wait()), asyncio.ensure_future(machine.wait_for_shutdown(LONGEST_SESSION_S))]
-    with _raw(typing), machine.watching_console(lambda data: _write(showing, data), HISTORY):
+    sys.stdout.write(machine.console_tail(HISTORY))
+    sys.stdout.flush()
+    with _raw(typing), machine.watching_console(lambda data: _write(showing, data)):
         loop.add_reader(typing, type_on)
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -49,9 +49,8 @@ class Looking(MachineBase):
         return "\n".join(self._terminal.text().splitlines()[-lines:])
 
     @contextmanager
-    def watching_console(self, listener: Callable[[bytes], None], history: int) -> Iterator[None]:
-        """While inside, hand ``listener`` the last ``history`` bytes of the serial console and then each new piece of it."""
-        listener(self._console.last(history))
+    def watching_console(self, listener: Callable[[bytes], None]) -> Iterator[None]:
+        """While inside, hand ``listener`` each new piece of what the serial console shows, as it comes."""
         unsubscribe = self._console.subscribe(listener)
         try:
             yield
