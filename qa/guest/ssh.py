@@ -30,7 +30,8 @@ PATIENCE = 60.0
 """Seconds beyond a command's limit: for a free session, and for killing the command in another one."""
 
 SESSIONS = 8
-"""Commands at once; more wait. OpenSSH allows 10 sessions on a connection unless told otherwise."""
+"""Commands at once; more wait. OpenSSH allows 10 sessions on a connection unless told otherwise. Dropbear 2022.83 refuses
+sessions or hangs up at times when several begin together, so it gets one at a time."""
 
 DRAIN = 0.2
 """Seconds that output may trail the exit status. A background child that keeps stdout open is not waited for."""
@@ -148,10 +149,15 @@ class SshChannel(Channel):
 
     name = "ssh"
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, vitals: Vitals) -> None:
+    def __init__(
+        self,
+        connection: asyncssh.SSHClientConnection,
+        vitals: Vitals,
+    ) -> None:
         super().__init__(vitals, PATIENCE)
         self._connection = connection
-        self._sessions = asyncio.Semaphore(SESSIONS)
+        server = str(connection.get_extra_info("server_version"))
+        self._sessions = asyncio.Semaphore(1 if "dropbear" in server else SESSIONS)
 
     @classmethod
     async def connect(
@@ -166,18 +172,7 @@ class SshChannel(Channel):
         seen = [access.host_key.convert_to_public()] if access.host_key else []
         while True:
             try:
-                await _wait_for_banner(port)
-                connection, _ = await asyncssh.create_connection(
-                    lambda: _Pin(seen),
-                    "127.0.0.1",
-                    port,
-                    username=access.user,
-                    client_keys=[access.key],
-                    known_hosts=([], [], []),
-                    config=None,
-                    agent_path=None,
-                    keepalive_interval=0,
-                )
+                connection = await _connect_once(access, port, seen)
             except (OSError, EOFError, TimeoutError, asyncssh.Error) as error:
                 how = _in_words(error, access.user)
                 tell(how)
@@ -232,6 +227,22 @@ class SshChannel(Channel):
     async def close(self) -> None:
         """See Channel."""
         self._connection.abort()
+
+
+async def _connect_once(access: SshAccess, port: int, seen: list[asyncssh.SSHKey]) -> asyncssh.SSHClientConnection:
+    await _wait_for_banner(port)
+    connection, _ = await asyncssh.create_connection(
+        lambda: _Pin(seen),
+        "127.0.0.1",
+        port,
+        username=access.user,
+        client_keys=[access.key],
+        known_hosts=([], [], []),
+        config=None,
+        agent_path=None,
+        keepalive_interval=0,
+    )
+    return connection
 
 
 async def _feed(channel: asyncssh.SSHClientChannel[bytes], session: _Session, stdin: BinaryIO | None) -> None:
