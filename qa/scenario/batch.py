@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qa.errors import UsageError
 from qa.events import Bus
 from qa.fleet.admission import Admission, Need
 from qa.report.eventlog import EventLog
@@ -17,6 +18,9 @@ from qa.scenario.runner import Manner, run_script
 from qa.scenario.script import Script
 from qa.scenario.stop import Stop
 from qa.scenario.verdict import PASSED
+
+MAX_RUNS = 10_000
+"""Of one command: each leaves a folder, and the overview of more would help nobody."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,12 @@ async def run_scripts(
         manner: how each script is run.
 
     Raises:
-        UsageError: ``out`` is a file.
+        UsageError: ``out`` is a file, or these are too many runs.
         HostError: ``out`` cannot be written to.
     """
+    if len(scripts) * rounds > MAX_RUNS:
+        message = f"these would be {len(scripts) * rounds:,} runs, and at most {MAX_RUNS:,} are made by one command"
+        raise UsageError(message, hint="repeat it less often, or give it fewer combinations")
     admission = admission or Admission(1)
     enough = False
 

@@ -226,6 +226,14 @@ def test_until_fail_alone_is_a_mistake(command: Command, tmp_path: Path) -> None
         command(write(tmp_path, "image: a\nsteps: [reboot]"), "--until-fail")
 
 
+def test_more_runs_than_anybody_reads_are_refused(command: Command, tmp_path: Path) -> None:
+    values = ", ".join(map(str, range(11)))
+    path = write(tmp_path, f"image: a\nmatrix: {{n: [{values}]}}\nsteps: [reboot]")
+    with pytest.raises(UsageError, match="these would be 11,000 runs, and at most 10,000"):
+        command(path, "--repeat", 1000)
+    assert not (tmp_path / "results").exists()
+
+
 def test_an_overview_that_cannot_be_written_is_told_and_hides_nothing(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
