@@ -117,7 +117,7 @@ def _print_step(console: Console, result: RunResult, folder: ResultsFolder, step
     tries = f", {step.attempts} tries" if step.attempts > 1 else ""
     took = f" ({format_duration(step.duration_s)}{tries})"
     _field(console, "why", (one_line(step.detail, 1000) or WORDS[step.outcome][0].lower()) + took)
-    if len(result.machines) > 1 and step.machine:
+    if len({machine.name for machine in result.machines}) > 1 and step.machine:
         _field(console, "machine", step.machine)
     if step.command:
         _print_command(console, step.command)

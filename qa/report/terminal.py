@@ -122,6 +122,7 @@ class TerminalReport:
         self._runs: dict[str, _Run] = {}
         self._tasks: dict[str, tuple[Progress, float]] = {}
         self._ended: list[tuple[RunResult, ResultsFolder]] = []
+        self._notes: dict[str, str | None] = {}
         self._last_line = clock()
         self._unsubscribe = [bus.subscribe(self.listener())]
 
@@ -188,7 +189,8 @@ class TerminalReport:
         match event:
             case RunStarted():
                 self._runs[event.run] = _Run(event.run, self._clock(), event.steps)
-                self._say(event.run, (one_line(event.run), "bold"), f": {_count(event.steps)} -> {event.folder}")
+                name = [] if self._many else [(one_line(event.run), "bold"), ": "]
+                self._say(event.run, *name, f"{_count(event.steps)} -> {event.folder}")
             case RunFinished():
                 self._runs.pop(event.run, None)
                 self._finish(event)
@@ -201,9 +203,7 @@ class TerminalReport:
             case MachineEnded():
                 self._line(run, ("-", "dim"), "", f"{event.machine} is off: {one_line(event.reason)}")
             case Notice():
-                self._say(
-                    run, ("warning: ", "yellow") if event.level == "warning" else ("note: ", "dim"), one_line(event.message, 1000)
-                )
+                self._notice(event, run)
             case Progress():
                 self._progress(event, run)
             case CommandOutput() if self._verbose:
@@ -211,6 +211,14 @@ class TerminalReport:
                     self._say(run, ("        | ", "dim"), line)
             case _:
                 pass
+
+    def _notice(self, event: Notice, run: str | None) -> None:
+        """Runs of one command share a host: what one was told of it need not be read again for each."""
+        if event.level == "info" and event.message in self._notes and self._notes[event.message] != run:
+            return
+        self._notes[event.message] = run
+        word = ("warning: ", "yellow") if event.level == "warning" else ("note: ", "dim")
+        self._say(run, word, one_line(event.message, 1000))
 
     def _finish(self, event: RunFinished) -> None:
         folder = ResultsFolder(Path(event.folder))
@@ -233,7 +241,8 @@ class TerminalReport:
             run.current.pop(event.index, None)
             run.stages.clear()
             run.lines.clear()
-        text = "  " * event.index.count(".") + one_line(event.name, 160)
+        branch = f"[{one_line(event.branch, 60)}] " if event.branch else ""
+        text = "  " * event.index.count(".") + branch + one_line(event.name, 160)
         if event.detail and event.outcome != "passed":
             text += f": {one_line(event.detail)}"
         duration = "" if event.outcome == "skipped" else format_duration(event.duration_s)

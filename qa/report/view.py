@@ -108,6 +108,7 @@ class MachineView:
     """One machine and its console."""
 
     name: str
+    branch: str
     facts: list[tuple[str, str]]
     stages: list[Stage]
     console: Text | None
@@ -193,7 +194,7 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
         files=_files(folder),
         events=_count_lines(folder.events),
         version=one_line(result.host.anima_qa),
-        several_machines=len(result.machines) > 1,
+        several_machines=len({machine.name for machine in result.machines}) > 1,
         several_outcomes=0 < sum(step.bad for step in steps) < len(steps),
     )
 
@@ -364,6 +365,7 @@ def _machine(folder: ResultsFolder, machine: MachineResult, result: RunResult) -
         last = at
     return MachineView(
         name=one_line(machine.name),
+        branch=one_line(machine.branch),
         facts=[(label, one_line(value)) for label, value in facts if value],
         stages=stages,
         console=_file_text(folder, machine.console, CONSOLE_HEAD, CONSOLE_TAIL, "console") if machine.console else None,

@@ -52,7 +52,8 @@ class StepResult(Result):
 class MachineResult(Result):
     """One machine of the run."""
 
-    name: str = Field(description="Its name; that of a fork for a branch has the branch behind it.")
+    name: str
+    branch: str = Field("", description="Of a fork for a branch: the branch's index and name, as in the names of its files.")
     image: str
     start: Literal["cold", "warm", "fork"] = "cold"
     ready_s: float | None = Field(None, description="From power-on to ready; None where it never was.")

@@ -83,7 +83,7 @@ def _machine(plan: MachinePlan, state: RunState) -> MachineResult:
 
 
 def _fork(plan: MachinePlan, forked: Forked, folder: ResultsFolder) -> MachineResult:
-    result = MachineResult(name=f"{forked.name} ({forked.label})", image=plan.image, cpus=plan.options.cpus)
+    result = MachineResult(name=forked.name, branch=forked.label, image=plan.image, cpus=plan.options.cpus)
     return _with_machine(result, plan, forked.machine, folder)
 
 

@@ -298,3 +298,55 @@ def test_colours_are_only_where_they_are_wanted(environment: dict[str, str], col
     TerminalReport(bus, console, live=False)
     bus.emit(finished(outcome="failed"))
     assert ("\x1b[1;31m" in text_of(console)) is coloured
+
+
+def test_steps_of_branches_say_in_which_they_are() -> None:
+    started = RunStarted(run="hello", script="x", steps=1, folder="f")
+    lines = told(started, finished(index="2.1.1", branch="upgrade"), finished(index="3.1.2.1.1", branch="upgrade > fork 2"))
+    assert "    [upgrade] succeed: uname -r" in lines[1]
+    assert "        [upgrade > fork 2] succeed: uname -r" in lines[2]
+
+
+def of_three_runs() -> tuple[dict[str, Bus], Console]:
+    console = Console(file=io.StringIO(), width=200)
+    report = TerminalReport(Bus(), console, jobs=2, runs=3, live=False)
+    buses = {name: Bus() for name in ("a", "b", "c")}
+    for name, bus in buses.items():
+        report.follow(bus, name)
+    return buses, console
+
+
+def test_what_several_runs_are_told_alike_is_shown_once_and_warnings_always() -> None:
+    buses, console = of_three_runs()
+    for name in "aab":
+        buses[name].notice("software emulation")
+    for name in "ab":
+        buses[name].notice("the template does not fit", "warning")
+    assert text_of(console).splitlines() == [
+        "a | note: software emulation",
+        "a | note: software emulation",
+        "a | warning: the template does not fit",
+        "b | warning: the template does not fit",
+    ]
+
+
+def test_the_end_of_each_of_several_runs_says_how_many_are_done(tmp_path: Path) -> None:
+    buses, console = of_three_runs()
+    folder = str(samples.passing(tmp_path).path)
+    for name in "ab":
+        buses[name].emit(run_started(name))
+        buses[name].emit(RunFinished(run=name, outcome="passed", reason="", duration_s=1.0, folder=folder))
+    assert [line for line in text_of(console).splitlines() if "ended" in line] == [
+        "a | ok         1.0 s  the run has ended, 1 of 3",
+        "b | ok         1.0 s  the run has ended, 2 of 3",
+    ]
+
+
+def test_the_names_of_runs_keep_their_ends() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    bus = Bus()
+    TerminalReport(bus, console, jobs=2, live=False)
+    name = "a script whose name is about everything there is to say (image=debian-13, cpus=2)"
+    bus.emit(run_started(name))
+    bus.emit(finished(name))
+    assert text_of(console).splitlines()[-1].startswith("a script whose name is …mage=debian-13, cpus=2) | ok")

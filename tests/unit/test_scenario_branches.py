@@ -134,8 +134,8 @@ async def test_branches_nest_and_their_machines_have_labels_of_their_own(world: 
     }  # fmt: skip
     branches = {event.index: event.branch for event in world.events if isinstance(event, StepFinished)}
     assert (branches["2"], branches["2.1"], branches["2.1.1"], branches["2.1.2.2.1"]) == ("", "", "x", "x > y")
-    assert [machine.name for machine in result.machines] == [
-        "machine", "machine (2.1.2.1-x)", "machine (2.1.2.2-y)", "machine (2.1-x)"
+    assert [f"{machine.name} {machine.branch}" for machine in result.machines] == [
+        "machine ", "machine 2.1.2.1-x", "machine 2.1.2.2-y", "machine 2.1-x"
     ]  # fmt: skip
     assert [machine.start for machine in result.machines] == ["cold", "fork", "fork", "fork"]
 
