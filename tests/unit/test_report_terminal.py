@@ -332,7 +332,7 @@ def test_what_several_runs_are_told_alike_is_shown_once_and_warnings_always() ->
 
 def test_the_end_of_each_of_several_runs_says_how_many_are_done(tmp_path: Path) -> None:
     buses, console = of_three_runs()
-    folder = str(samples.passing(tmp_path).path)
+    folder = str(samples.passed(tmp_path).path)
     for name in "ab":
         buses[name].emit(run_started(name))
         buses[name].emit(RunFinished(run=name, outcome="passed", reason="", duration_s=1.0, folder=folder))
@@ -349,4 +349,4 @@ def test_the_names_of_runs_keep_their_ends() -> None:
     name = "a script whose name is about everything there is to say (image=debian-13, cpus=2)"
     bus.emit(run_started(name))
     bus.emit(finished(name))
-    assert text_of(console).splitlines()[-1].startswith("a script whose name is …mage=debian-13, cpus=2) | ok")
+    assert text_of(console).splitlines()[-1].startswith("a script whose name is …image=debian-13, cpus=2) | ok")
