@@ -115,7 +115,7 @@ class Trials:
             work=work,
             results=work,
             store=Snapshots(work / "snapshots"),
-            made_of="trial",
+            made_of={},
             memory=image.memory,
             cpus=1,
             disks=(Disk(disk, "qcow2"),),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -53,7 +54,7 @@ class Known(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
-    made_of: str
+    made_of: dict[str, str]
     recent: int = Field(ge=0)
     shell: dict[str, Any]
     booted: bool
@@ -86,6 +87,11 @@ def read_known(record: Record) -> Known:
         raise SnapshotUnusable("the frozen machine was written by another version of anima-qa") from error
 
 
+def what_changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The parts that a machine is made of (see `MachineSetup`) that are not what they were when it was frozen."""
+    return [part for part in {**then, **now} if then.get(part) != now.get(part)]
+
+
 @dataclass(frozen=True)
 class Kept:
     """A frozen state of a machine, kept from being removed until it is released."""
@@ -108,6 +114,11 @@ class Kept:
         self.lease.close()
 
 
+def _release(freezing: asyncio.Future[Kept]) -> None:
+    if not freezing.cancelled() and freezing.exception() is None:
+        freezing.result().release()
+
+
 class Freezing(Power):
     """Verbs of state.
 
@@ -119,8 +130,9 @@ class Freezing(Power):
 
     def __init__(self, setup: MachineSetup, bus: Bus) -> None:
         super().__init__(setup, bus)
-        self._leases: list[Lease] = []  # on what its disks and its memory build on
-        self._below: Entry | None = None  # what the present layer of its disks builds on
+        self._leases: dict[str, Lease] = {}  # by the entry's id
+        self._below: Entry | None = None  # what its disks and its memory build on
+        self._changing = asyncio.Lock()
         self._points: dict[str, Entry] = {}
         self._stale = False  # it goes on from a frozen state, and its clock still shows that time
 
@@ -136,9 +148,10 @@ class Freezing(Power):
         that was used before stands for the new restore point from now on. Restore points last as long as the machine.
         """
         kept = await self.freeze("snapshot", title=f"{name} of {self.name}")
-        kept.release()  # this machine itself holds it
         self._points.pop(name, None)
         self._points[name] = kept.entry
+        kept.release()  # this machine itself holds it
+        await asyncio.to_thread(self._hold_what_is_needed)
         return f"{name}: {kept.entry.size / (1 << 20):.1f} MB"
 
     async def restore(self, name: SnapshotName) -> None:
@@ -168,24 +181,45 @@ class Freezing(Power):
         await self._put_away()
         if self._power is not None:
             self._power.vitals.check()
-            await self._guarded(self._power.shell.arm(), self._deadline(ANSWER_LIMIT), "the shell before the machine is frozen")
+            if not self._power.paused:
+                deadline = self._deadline(ANSWER_LIMIT)
+                await self._guarded(self._power.shell.arm(), deadline, "the shell before the machine is frozen")
+        freezing = asyncio.ensure_future(self._freeze_now(kind, key, title))
+        try:
+            return await asyncio.shield(freezing)
+        except asyncio.CancelledError:  # half a freeze would be a broken machine: it is brought to its end, and let go
+            freezing.add_done_callback(_release)
+            await asyncio.wait({freezing})
+            raise
+
+    async def _freeze_now(self, kind: Kind, key: str, title: str) -> Kept:
         from qa.snapshots.freeze import freeze  # noqa: PLC0415 -- loads QEMU's monitor
 
-        parents = [self._below.id] if self._below else []
-        with ExitStack() as stack:
-            draft = stack.enter_context(
-                self.setup.store.draft(kind, key=key, title=title, parents=parents, ephemeral=kind == "snapshot")
-            )
-            frozen = await freeze(self._subject(), draft)
-            kept = Kept(frozen.entry, frozen.entry.hold())
-            self._leases.append(frozen.entry.hold())
-            self._below = frozen.entry
-            self.disks = tuple(node.disk for node in frozen.disks)
-            if self._power is not None:
-                self._power.nodes = frozen.disks
-            closing = stack.pop_all()
-        await asyncio.to_thread(closing.close)
-        return kept
+        async with self._changing:
+            parents = [self._below.id] if self._below else []
+            with ExitStack() as stack:
+                draft = stack.enter_context(
+                    self.setup.store.draft(kind, key=key, title=title, parents=parents, ephemeral=kind == "snapshot")
+                )
+                frozen = await freeze(self._subject(), draft)
+                self._below = frozen.entry
+                self.disks = tuple(node.disk for node in frozen.disks)
+                if self._power is not None:
+                    self._power.nodes = frozen.disks
+                await asyncio.to_thread(self._hold_what_is_needed)
+                kept = Kept(frozen.entry, frozen.entry.hold())
+                closing = stack.pop_all()
+            await asyncio.to_thread(closing.close)
+            return kept
+
+    def _hold_what_is_needed(self) -> None:
+        """Keep restore points, and what this machine builds on, in the store. Who holds an entry holds all that it builds on."""
+        needed = {entry.id: entry for entry in (*self._points.values(), self._below) if entry}
+        covered = {one.id for entry in needed.values() for one in entry.ancestors}
+        for identity in needed.keys() - covered - self._leases.keys():
+            self._leases[identity] = needed[identity].hold()
+        for identity in self._leases.keys() - (needed.keys() - covered):
+            self._leases.pop(identity).close()
 
     def check_alive(self) -> None:
         """Raise what ended the machine, if anything did."""
@@ -198,23 +232,26 @@ class Freezing(Power):
             SnapshotUnusable: it is damaged, does not fit, or QEMU does not take it.
             MachineError: the guest does not answer.
         """
+        async with self._changing:
+            await self._go_on_now(entry)
+
+    async def _go_on_now(self, entry: Entry) -> None:
         from qa.snapshots.thaw import thaw  # noqa: PLC0415 -- loads QEMU's monitor
 
-        lease = entry.hold()
-        try:
+        with entry.hold():
             entry.check()
             record = read_record(entry)
             known = read_known(record) if record.running else None
-            if known and known.made_of != self.setup.made_of:
-                raise SnapshotUnusable("it was frozen with another QEMU, firmware, image or hardware than the machine has now")
+            if known and (changed := what_changed(known.made_of, self.setup.made_of)):
+                raise SnapshotUnusable(f"the frozen machine {entry.id} does not fit any more: {' and '.join(changed)} changed")
             if self._power is not None:
                 await self._switch_off("left for a frozen state")
             thawed = thaw(entry, record, self.setup.disks, self.setup.variables, self.setup.work)
-        except BaseException:
-            lease.close()
-            raise
-        self._leases.append(lease)
-        self._below, self.disks = entry, thawed.disks
+            for left in self.disks:
+                if not left.read_only:
+                    left.path.unlink(missing_ok=True)
+            self._below, self.disks = entry, thawed.disks
+            await asyncio.to_thread(self._hold_what_is_needed)
         if known:
             await self._thaw(thawed, known)
         else:
@@ -225,12 +262,16 @@ class Freezing(Power):
 
         self.stages, self.ready_s, self.ended, self._channel = {}, None, "", None
         self._started = time.monotonic()
-        console = (thawed.entry.folder / CONSOLE).read_bytes()
-        self._console.go_on_from(console, min(known.recent, len(console)))
+        past = (thawed.entry.folder / CONSOLE).read_bytes() if thawed.entry.has(CONSOLE) else b""
+
+        def recall(power: PowerCycle) -> None:
+            self._console.go_on_from(past, min(known.recent, len(past)))
+            known.tell(power)
+
         self._ladder = Ladder(self._console, self._reach, self._tell_line)
         try:
             self._power = await PowerCycle.start(
-                self.setup, self._console, self.bus, disks=self.disks, thawed=thawed, recall=known.tell
+                self.setup, self._console, self.bus, disks=self.disks, thawed=thawed, recall=recall
             )
         except BaseException:
             self._ladder.close()
@@ -276,6 +317,8 @@ class Freezing(Power):
         """
         deadline = self._deadline(ANSWER_LIMIT)
         await renew_identity(await self._way_in(), self.name, deadline.remaining)
+        if self.setup.ssh is not None:  # the key that the guest was handed is gone: the next one that it shows counts
+            self.setup = replace(self.setup, ssh=replace(self.setup.ssh, host_key=None))
 
     async def _same_channel(self) -> Channel:
         power = self._on()
@@ -297,8 +340,8 @@ class Freezing(Power):
 
     async def _let_go(self) -> None:
         """Hold no frozen states any more."""
-        leases, self._leases = self._leases, []
-        for lease in reversed(leases):
+        leases, self._leases = self._leases, {}
+        for lease in leases.values():
             await asyncio.to_thread(lease.close)
 
     def _subject(self) -> Subject:
@@ -327,7 +370,7 @@ class Freezing(Power):
         power = self._on()
         known = Known(
             name=self.name,
-            made_of=self.setup.made_of,
+            made_of=dict(self.setup.made_of),
             recent=recent,
             shell=power.shell.known(),
             booted=power.vitals.is_booted,

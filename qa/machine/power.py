@@ -119,18 +119,15 @@ class PowerCycle:
         process = start_qemu(
             channel_names(spec), lambda descriptors: build_argv(setup.qemu.path, spec, descriptors), setup.qemu_log
         )
+        power = cls(setup, console, process, bus, disks=disks, thawed=thawed)
         try:
-            power = cls(setup, console, process, bus, disks=disks, thawed=thawed)
             await power._connect(spec, recall)
-        except (QemuExited, SnapshotUnusable) as error:
-            status = await process.stop()
-            how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
-            error.evidence.setdefault(f"QEMU {how}; its last messages", process.log_tail())
-            console.detach()
-            raise
-        except BaseException:
-            await process.stop()
-            console.detach()
+        except BaseException as error:
+            await asyncio.shield(power.stop("QEMU did not start"))
+            if isinstance(error, QemuExited | SnapshotUnusable):
+                status = process.exited.result()
+                how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
+                error.evidence.setdefault(f"QEMU {how}; its last messages", process.log_tail())
             raise
         return power
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +40,7 @@ class MachineSetup:
         work: the machine's own folder for its overlay and firmware variables; removed with the machine.
         results: where its logs and pictures go.
         store: where its frozen states are kept.
-        made_of: what a frozen state of it depends on, as one word; another machine's does not fit.
+        made_of: what a frozen state of it depends on: names for people, and a digest each. Another machine's does not fit.
         disks: the first is the one it boots from; the seed comes last.
         bases: the images that its disks build on.
         renew_identity: a machine that begins from a frozen state gets a hostname, machine id and SSH host keys of its own.
@@ -58,7 +59,7 @@ class MachineSetup:
     work: Path
     results: Path
     store: Store
-    made_of: str
+    made_of: Mapping[str, str]
     memory: int
     cpus: int
     disks: tuple[Disk, ...]

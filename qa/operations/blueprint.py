@@ -9,6 +9,7 @@ import platform
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -115,28 +116,34 @@ class Blueprint:
         """What the guest's systemd is told over SMBIOS."""
         return smbios_strings(ssh.public_key if ssh else None)
 
-    @property
-    def key(self) -> str:
-        """What every frozen state of this machine depends on, as one word: whatever would make QEMU, the guest or our side of
-        its channels another one makes it another word. Keys and ids that are drawn anew for each boot are left out."""
-        flash = self.firmware
-        depends = {
-            "anima-qa": __version__,
-            "shells": hashlib.sha256((control_prelude() + slot_prelude("")).encode()).hexdigest(),
-            "qemu": [self.qemu.version_text, self.qemu.package, stat_identity(self.qemu.path)],
-            "firmware": [stat_identity(flash.code), stat_identity(flash.vars)],
-            "processor": [cpu_model(), platform.release()] if self.choice.accel == "kvm" else [],
-            "command line": self._command_line(),
-            "image": [self.image.identity, self.image.format, self.image.shell],
-            "disk": self.options.disk,
-            "disks": [
-                [other.identity if other else "", extra.size, extra.serial]
-                for extra, other in zip(self.options.disks, self.others, strict=True)
+    @cached_property
+    def made_of(self) -> dict[str, str]:
+        """All that a frozen state of this machine depends on: whatever would make QEMU, the guest or our side of its channels
+        another one. Names for people, and a digest each. What is drawn anew for each boot is left out."""
+        flash, options = self.firmware, self.options
+        parts: dict[str, Any] = {
+            "anima-qa": [__version__, control_prelude(), slot_prelude("")],
+            "QEMU": [self.qemu.version_text, self.qemu.package, stat_identity(self.qemu.path)],
+            "the firmware": [stat_identity(flash.code), stat_identity(flash.vars)],
+            "the host's processor or kernel": [cpu_model(), platform.release()] if self.choice.accel == "kvm" else [],
+            "the hardware": self._command_line(),
+            "the image": [self.image.identity, self.image.format, self.image.shell],
+            "the disks": [
+                options.disk,
+                *(
+                    [other.identity if other else "", extra.size, extra.serial]
+                    for extra, other in zip(options.disks, self.others, strict=True)
+                ),
             ],
-            "seed": [self.name, template_digest(), self.cloud_init] if self.seeded else [],
-            "channel": [self.options.channel, self.options.login.model_dump() if self.options.login else None, self.wants_ssh],
+            "the cloud-init seed": [self.name, template_digest(), self.cloud_init] if self.seeded else [],
+            "the channel": [options.channel, options.login.model_dump() if options.login else None, self.wants_ssh],
         }
-        return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
+        return {name: _digest(part) for name, part in parts.items()}
+
+    @cached_property
+    def key(self) -> str:
+        """`made_of` as one word, by which templates are found."""
+        return _digest(self.made_of)
 
     def _command_line(self) -> list[str]:
         """Of QEMU, with everything left out that differs between two starts of the same machine."""
@@ -151,3 +158,7 @@ class Blueprint:
             smbios_strings=smbios_strings("key" if self.wants_ssh else None),
         )
         return build_argv(Path("qemu"), spec, {name: number for number, name in enumerate(channel_names(spec))})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

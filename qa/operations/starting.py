@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from qa.errors import DeadlineExceeded, MachineError, NoSpace, QaError, SnapshotError, SnapshotNotFound, SnapshotUnusable
 from qa.events import Bus
 from qa.machine import Machine, MachineSetup
-from qa.machine.freezing import read_known
+from qa.machine.freezing import read_known, what_changed
 from qa.machine.setup import BOOT_LIMIT, Login
 from qa.operations.blueprint import Blueprint
 from qa.snapshots.record import read_record
@@ -23,7 +24,7 @@ SMALL_GUEST_LIMIT = 30.0
 """Seconds, before the factor, for a guest with the shell built in: it takes 7 s under software emulation on an idle host."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Starter:
     """Starts one machine. ``work`` is the folder for its files."""
 
@@ -32,6 +33,7 @@ class Starter:
     place: Place
     work: Path
     bus: Bus
+    _waited: bool = False
 
     @property
     def _store(self) -> Store:
@@ -45,16 +47,18 @@ class Starter:
         """
         if not warm:
             return await self._boot()
-        try:
-            if machine := await self._from_template():
+        if machine := await self._from_template():
+            return machine
+        async with AsyncExitStack() as building:
+            try:
+                await building.enter_async_context(self._store.building(self.blueprint.key, self._tell_waiting))
+            except (SnapshotError, NoSpace) as error:  # a machine that boots does not need the store
+                self.bus.notice(f"{self.blueprint.name} boots, and is not kept: {error.message}", "warning")
+                return await self._boot()
+            if self._waited and (machine := await self._from_template()):
                 return machine
-            async with self._store.building(self.blueprint.key, self._tell_waiting):
-                if machine := await self._from_template():  # somebody else has made it meanwhile
-                    return machine
-                return await self._boot_and_keep()
-        except SnapshotError as error:  # of the store itself: a machine that boots does not need it
-            self.bus.notice(f"{self.blueprint.name} boots: {error.message}", "warning")
-            return await self._boot()
+            await self._tell_why_it_boots()
+            return await self._boot_and_keep()
 
     async def go_on(self, entry: Entry, how: Literal["warm", "fork"]) -> Machine:
         """The machine, going on from ``entry``.
@@ -80,6 +84,8 @@ class Starter:
         except SnapshotUnusable as error:
             self._throw_away(error.id, error)
             return None
+        except SnapshotError:  # told where a template is to be made
+            return None
         if entry is None:
             return None
         try:
@@ -97,7 +103,27 @@ class Starter:
         self.bus.notice(f"the template of {self.blueprint.name} {what}, and it boots: {error.message}", "warning")
 
     def _tell_waiting(self) -> None:
+        self._waited = True
         self.bus.notice(f"{self.blueprint.name} waits: another start boots this machine just now and keeps its ready state")
+
+    async def _tell_why_it_boots(self) -> None:
+        """Where there is a template that fitted once."""
+        with suppress(SnapshotError):
+            for entry in reversed(await asyncio.to_thread(self._store.entries)):
+                if isinstance(entry, Entry) and (changed := self._changed_since(entry)):
+                    what = " and ".join(changed)
+                    self.bus.notice(f"the template of {self.blueprint.name} does not fit any more, so it boots: {what} changed")
+                    return
+
+    def _changed_since(self, entry: Entry) -> list[str]:
+        """What a template of the same machine depends on that has changed; nothing for what is no such template."""
+        if (entry.manifest.kind, entry.manifest.title) != ("template", self.blueprint.title):
+            return []
+        try:
+            then = read_known(read_record(entry)).made_of
+        except SnapshotUnusable:
+            return ["anima-qa"]
+        return what_changed(then, self.blueprint.made_of)
 
     async def _boot_and_keep(self) -> Machine:
         machine = await self._boot()
@@ -143,7 +169,7 @@ class Starter:
             work=self.work,
             results=self.place.results,
             store=self._store,
-            made_of=blueprint.key,
+            made_of=blueprint.made_of,
             memory=blueprint.memory,
             cpus=options.cpus,
             disks=blueprint.disks(self.work),

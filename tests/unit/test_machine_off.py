@@ -30,7 +30,7 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
         work=tmp_path,
         results=tmp_path,
         store=Store(tmp_path / "snapshots"),
-        made_of="nothing",
+        made_of={},
         memory=256 << 20,
         cpus=1,
         disks=(),
