@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,27 +73,47 @@ def thaw(entry: Entry, record: Record, disks: tuple[Disk, ...], variables: Path,
 
     Raises:
         SnapshotUnusable: the entry does not fit.
-        OSError: there is no space, or it cannot be read.
+        OSError: there is no space in ``work``.
     """
     files = entry.manifest.files
+    made: list[Path] = []
     laid_out = []
-    for number, disk in enumerate(disks):
-        name = attached(number) if disk.read_only else overlay(number)
-        if name not in files or (not disk.read_only and layer(number) not in files):
-            raise SnapshotUnusable(f"the frozen machine {entry.id} has other disks")
-        path = entry.folder / name
-        if not disk.read_only:
-            path = _unused(work / f"{disk.path.name.partition('.')[0]}.{entry.id}.qcow2")
-            shutil.copyfile(entry.folder / name, path)
-        laid_out.append(replace(disk, path=path))
-    if VARIABLES in files:
-        shutil.copyfile(entry.folder / VARIABLES, variables)
-    memory_entry = None
-    if record.running:
-        memory_entry = _ancestor(entry, record.memory_entry) if record.memory_entry else entry
-        if MEMORY not in memory_entry.manifest.files:
-            raise SnapshotUnusable(f"the memory of the frozen machine {entry.id} is missing")
-    return Thawed(entry, record, tuple(laid_out), memory_entry)
+    try:
+        for number, disk in enumerate(disks):
+            name = attached(number) if disk.read_only else overlay(number)
+            if name not in files or (not disk.read_only and layer(number) not in files):
+                raise SnapshotUnusable(f"the frozen machine {entry.id} has other disks")
+            path = entry.folder / name
+            if not disk.read_only:
+                path = _unused(work / f"{disk.path.name.partition('.')[0]}.{entry.id}.qcow2")
+                made.append(path)
+                path.write_bytes(_content(entry, name))
+            laid_out.append(replace(disk, path=path))
+        if VARIABLES in files:
+            variables.write_bytes(_content(entry, VARIABLES))
+        else:
+            variables.unlink(missing_ok=True)
+        return Thawed(entry, record, tuple(laid_out), _memory_entry(entry, record))
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _content(entry: Entry, name: str) -> bytes:
+    try:
+        return (entry.folder / name).read_bytes()
+    except OSError as error:
+        raise SnapshotUnusable(f"the frozen machine {entry.id} cannot be read: {error.strerror}") from error
+
+
+def _memory_entry(entry: Entry, record: Record) -> Entry | None:
+    if not record.running:
+        return None
+    found = _ancestor(entry, record.memory_entry) if record.memory_entry else entry
+    if MEMORY not in found.manifest.files:
+        raise SnapshotUnusable(f"the memory of the frozen machine {entry.id} is missing")
+    return found
 
 
 def _ancestor(entry: Entry, name: str) -> Entry:

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -389,3 +390,20 @@ async def test_what_is_known_of_the_shell_is_not_believed_blindly() -> None:
     known = Known(name="vm", made_of={}, recent=0, shell={}, booted=True, channel="", ssh=None)
     with pytest.raises(SnapshotUnusable, match="shell is not complete"):
         known.tell(power)
+
+
+async def test_after_new_ssh_host_keys_the_next_one_that_is_shown_counts(machine: Machine, tmp_path: Path) -> None:
+    from qa.guest.ssh import SshAccess
+
+    async def run(command: str, limit: float) -> Any:
+        return SimpleNamespace(exit_code=0)
+
+    access = SshAccess.generate(with_host_key=True)
+    machine.setup = replace(machine.setup, ssh=access)
+    channel: Any = SimpleNamespace(run=run, close=lambda: asyncio.sleep(0))
+    async with powered(tmp_path) as guest:
+        machine._power, machine._channel = guest.power, channel
+        await machine.renew_identity()
+        machine._power = None
+    assert machine.setup.ssh.host_key is None
+    assert machine.setup.ssh.key is access.key
