@@ -133,10 +133,7 @@ def _product(axes: Mapping[str, list[Cell]]) -> Iterator[_Cells]:
 
 
 def _narrowed(name: str, cells: list[Cell], given: Mapping[str, str]) -> list[Cell]:
-    if name not in given:
-        return cells
-    written = next((cell for cell in cells if cell.text == given[name]), None)
-    return [written or Cell(given[name], given[name], ("matrix", name))]
+    return [Cell(given[name], given[name], ("matrix", name))] if name in given else cells
 
 
 def _chosen(entry: _Cells, axes: Mapping[str, list[Cell]], given: Mapping[str, str]) -> _Cells | None:
@@ -155,12 +152,12 @@ def _included(originals: list[_Cells], entries: list[_Cells]) -> list[_Cells]:
     alone = []
     for entry in entries:
         fitting = [
-            (own, changed)
+            changed
             for own, changed in zip(originals, extended, strict=True)
             if all(name not in own or own[name].text == cell.text for name, cell in entry.items())
         ]
-        for own, changed in fitting:
-            changed.update({name: cell for name, cell in entry.items() if name not in own})
+        for changed in fitting:
+            changed.update(entry)
         if not fitting:
             alone.append(entry)
     return extended + alone

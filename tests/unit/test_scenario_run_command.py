@@ -4,8 +4,9 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner, Result
@@ -274,6 +275,23 @@ async def test_runs_begin_as_the_host_has_room(tmp_path: Path, cpus: int, at_onc
     assert len(worlds) == at_once
     stop.request("enough")
     assert len(await task) == at_once
+
+
+async def test_forks_of_a_run_share_the_host_with_all_runs(tmp_path: Path) -> None:
+    class Watched(Admission):
+        asked: ClassVar[list[tuple[int, int]]] = []
+
+        def room(self, memory: int, cpus: int) -> AbstractAsyncContextManager[None]:
+            self.asked.append((memory, cpus))
+            return super().room(memory, cpus)
+
+    text = "image: a\nmachine: {memory: 1G, cpus: 1}\nsteps: [branches: {a: [reboot], b: [reboot]}]"
+    world = World(ResultsFolder.create(tmp_path / "unused", "x"))
+    scripts = [read_script(write(tmp_path, text), CATALOGUE)]
+    (one,) = await run_scripts(
+        scripts, open_for=lambda *_: world.open_machine, out=tmp_path / "out", stop=Stop(), admission=Watched(1)
+    )
+    assert (one.result.outcome, Watched.asked) == ("passed", [(1 << 30, 1)])
 
 
 def test_what_a_script_needs_is_what_its_machines_take(tmp_path: Path) -> None:
