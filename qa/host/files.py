@@ -23,8 +23,12 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 def clone(source: Path, target: Path) -> None:
-    """A copy of a sparse file that keeps its holes; on file systems that can share blocks (btrfs, XFS) it costs nothing."""
+    """A copy of a sparse file that keeps its holes, for the user's eyes only.
+
+    On file systems that can share blocks (btrfs, XFS) it costs nothing.
+    """
     with source.open("rb") as original, target.open("xb") as copy:
+        os.fchmod(copy.fileno(), 0o600)
         try:
             fcntl.ioctl(copy, _FICLONE, original.fileno())
         except OSError:
