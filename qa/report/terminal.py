@@ -189,8 +189,8 @@ class TerminalReport:
         match event:
             case RunStarted():
                 self._runs[event.run] = _Run(event.run, self._clock(), event.steps)
-                name = [] if self._many else [(one_line(event.run), "bold"), ": "]
-                self._say(event.run, *name, f"{_count(event.steps)} -> {event.folder}")
+                name = "" if self._many else f"{one_line(event.run)}: "
+                self._say(event.run, (name, "bold"), f"{_count(event.steps)} -> {event.folder}")
             case RunFinished():
                 self._runs.pop(event.run, None)
                 self._finish(event)

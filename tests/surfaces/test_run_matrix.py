@@ -56,6 +56,13 @@ def test_the_overview_leads_to_every_report(ran: Ended, page: Path) -> None:
     assert ET.parse(page.with_suffix(".xml")).getroot().get("failures") == "2"
 
 
+def test_the_example_runs(ran: Ended, module_program: Program) -> None:
+    example = Path(__file__).parents[2] / "examples" / "matrix.yaml"
+    ended = module_program.run("run", example, "--var", "cpus=1", "--var", "memory=256M")
+    assert ended.status == 0, ended.text
+    assert ended.stdout.startswith("PASSED hardware (cpus=1, memory=256M, greeting=the smallest): 3 steps")
+
+
 def test_nothing_is_left_of_them(ran: Ended, module_program: Program) -> None:
     assert module_program.leftovers() == []
 
