@@ -17,7 +17,7 @@ packages=(
 )
 case $purpose in
     run) ;;
-    test) packages+=(chromium openssh-client git procps busybox) ;;
+    test) packages+=(chromium openssh-client git procps busybox strace) ;;
     *) echo "host-packages: unknown purpose '$purpose' (run or test)" >&2; exit 2 ;;
 esac
 

@@ -35,10 +35,13 @@ def thaw_program() -> bytes:
     to_open_end = b"\x6a\x01\x5e\x0f\x05\x85\xc0" + b"\x78" + bytes([len(after_open)])  # flags 1; syscall; negative: fail
     path_distance = len(to_open_end) + len(after_open) + len(fail)
     opening = b"\x6a\x02\x58\x48\x8d\x3d" + struct.pack("<i", path_distance) + to_open_end  # open(path, O_WRONLY)
+    again = b"\x01\xc3\x83\xfb\x50\x75\xe6"  # ebx += what came; fewer than 80 so far: read again, for bash writes line by line
     reading = (
-        b"\x48\x83\xec\x60\x31\xc0\x31\xff\x48\x89\xe6\x6a\x50\x5a\x0f\x05\x83\xf8\x50"  # read(0, stack, 80), which gave 80?
-        + b"\x75"
-        + bytes([len(opening) + len(after_open)])  # no: fail
+        b"\x48\x83\xec\x60\x31\xdb"  # room on the stack; ebx = 0
+        b"\x31\xc0\x31\xff\x48\x8d\x34\x1c\x6a\x50\x5a\x29\xda\x0f\x05\x85\xc0"  # read(0, stack + ebx, 80 - ebx)
+        + b"\x7e"
+        + bytes([len(again) + len(opening) + len(after_open)])  # nothing came: fail
+        + again
     )
     code = reading + opening + after_open + fail + _PATH
     size = _HEADERS + len(code)
