@@ -49,6 +49,7 @@ class Known(BaseModel):
         booted: it had come up.
         channel: how commands reached it; empty while it was not ready.
         ssh: of its SSH access, see `SshAccess.known`; secret.
+        points: name of each restore point to the id of its entry, which is among those that this one builds on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -60,6 +61,7 @@ class Known(BaseModel):
     booted: bool
     channel: str
     ssh: dict[str, str] | None
+    points: dict[str, str] = {}
 
     def tell(self, power: PowerCycle) -> None:
         """Have the parts of ``power`` know it.
@@ -145,7 +147,8 @@ class Freezing(Power):
         """Keep the machine as it is at this moment: memory, devices, all disks, firmware variables. It goes on at once.
 
         ``restore`` goes back to it, as often as wanted. Of a machine that is off, disks and firmware variables are kept. A name
-        that was used before stands for the new restore point from now on. Restore points last as long as the machine.
+        that was used before stands for the new restore point from now on. Restore points last as long as the machine, and its
+        forks have them too.
         """
         kept = await self.freeze("snapshot", title=f"{name} of {self.name}")
         self._points.pop(name, None)
@@ -196,7 +199,7 @@ class Freezing(Power):
         from qa.snapshots.freeze import freeze  # noqa: PLC0415 -- loads QEMU's monitor
 
         async with self._changing:
-            parents = [self._below.id] if self._below else []
+            parents = [entry.id for entry in (self._below, *self._points.values()) if entry]
             with ExitStack() as stack:
                 draft = stack.enter_context(
                     self.setup.store.draft(kind, key=key, title=title, parents=parents, ephemeral=kind == "snapshot")
@@ -305,9 +308,22 @@ class Freezing(Power):
             CheckFailed: the guest could not be given another identity.
         """
         await self.go_on_from(entry)
+        await self._recall_points(entry)
         self.start = start
         if self.setup.renew_identity and self._channel is not None:
             await self.renew_identity()
+
+    async def _recall_points(self, entry: Entry) -> None:
+        """Have the restore points that the frozen machine had."""
+        record = read_record(entry)
+        if not record.running:
+            return
+        there = {one.id: one for one in entry.ancestors}
+        known = read_known(record)
+        if missing := sorted(set(known.points.values()) - there.keys()):
+            raise SnapshotUnusable(f"the frozen machine {entry.id} names restore points that it does not build on: {missing[0]}")
+        self._points = {name: there[identity] for name, identity in known.points.items()}
+        await asyncio.to_thread(self._hold_what_is_needed)
 
     async def renew_identity(self) -> None:
         """Give the guest a hostname of its own (the machine's name), a machine id and SSH host keys that no other fork has.
@@ -376,5 +392,6 @@ class Freezing(Power):
             booted=power.vitals.is_booted,
             channel=self.channel_name if self._channel or self._stale else "",
             ssh=self.setup.ssh.known() if self.setup.ssh else None,
+            points={name: entry.id for name, entry in self._points.items()},
         )
         return known.model_dump(mode="json")
