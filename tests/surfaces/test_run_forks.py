@@ -58,6 +58,21 @@ steps:
   - succeed: echo FIRST > /tmp/f
   - {name: what is there, execute: cat /tmp/drawn /tmp/f}
 """
+POINTS = """
+name: points
+image: builtin
+steps:
+  - succeed: echo 1 > /tmp/f
+  - snapshot: one
+  - succeed: echo 2 >> /tmp/f
+  - branches: {back: [restore: one, execute: cat /tmp/f]}
+  - snapshot: two
+  - restore: two
+  - execute: cat /tmp/f
+  - succeed: grep nothing /tmp/f
+  - restore: one
+  - execute: cat /tmp/f
+"""
 
 
 def steps_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -225,6 +240,17 @@ def test_a_run_begins_where_the_script_has_changed(module_program: Program) -> N
     assert steps_of(second.result)["1"]["detail"] == f"unchanged since step 2 of chain in results/{folder.name}"
 
 
+def test_restore_points_are_there_in_forks_of_a_run_and_of_later_runs(module_program: Program) -> None:
+    script = module_program.script(POINTS, "points.yaml")
+    first = module_program.run("run", "--checkpoint", script)
+    assert (first.status, output(first, "4.1.2"), output(first, "7")) == (1, "1\n", "1\n2\n")
+    module_program.script(POINTS.replace("nothing", "1"), "points.yaml")
+    resumed = module_program.run("run", "--resume", first.folder)
+    assert (resumed.status, output(resumed, "10")) == (0, "1\n"), resumed.text
+    begun = module_program.run("run", "--checkpoint", script)
+    assert (begun.status, outcomes(begun)["7"], output(begun, "10")) == (0, "skipped", "1\n"), begun.text
+
+
 def test_nothing_is_kept_where_nobody_wants_it(module_program: Program) -> None:
     script = module_program.script("image: builtin\nsteps: [succeed: 'false']", "unwanted.yaml")
     ended = module_program.run("run", "--no-keep-failed", script)
@@ -238,10 +264,9 @@ def test_nothing_is_kept_where_nobody_wants_it(module_program: Program) -> None:
 def test_a_machine_that_was_booted_cold_is_kept_too(module_program: Program) -> None:
     script = module_program.script("image: builtin\nstart: cold\nsteps: [succeed: 'false', execute: uptime]", "cold.yaml")
     ended = module_program.run("run", script)
-    if ended.result["kept"] is None:
-        assert "could not be kept" in ended.stderr
-    else:
-        assert module_program.run("run", "--resume", ended.folder, script).status == 1
+    assert ended.result["machines"][0]["start"] == "cold"
+    again = module_program.run("run", "--resume", ended.folder)
+    assert (again.status, again.result["kept"]["step"]) == (1, "1")
 
 
 def test_a_panic_is_not_kept(module_program: Program) -> None:
