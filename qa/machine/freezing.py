@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -150,7 +151,7 @@ class Freezing(Power):
         that was used before stands for the new restore point from now on. Restore points last as long as the machine, and its
         forks have them too.
         """
-        kept = await self.freeze("snapshot", title=f"{name} of {self.name}")
+        kept = await self._freeze("snapshot", "", f"{name} of {self.name}", {})  # the points stay with this machine anyway
         self._points.pop(name, None)
         self._points[name] = kept.entry
         kept.release()  # this machine itself holds it
@@ -181,13 +182,17 @@ class Freezing(Power):
             SnapshotError: the store cannot be written to.
             NoSpace: it is full.
         """
+        return await self._freeze(kind, key, title, dict(self._points))
+
+    async def _freeze(self, kind: Kind, key: str, title: str, points: dict[str, Entry]) -> Kept:
+        """See `freeze`. Machines that begin from the frozen state have the restore points ``points``."""
         await self._put_away()
         if self._power is not None:
             self._power.vitals.check()
             if not self._power.paused:
                 deadline = self._deadline(ANSWER_LIMIT)
                 await self._guarded(self._power.shell.arm(), deadline, "the shell before the machine is frozen")
-        freezing = asyncio.ensure_future(self._freeze_now(kind, key, title))
+        freezing = asyncio.ensure_future(self._freeze_now(kind, key, title, points))
         try:
             return await asyncio.shield(freezing)
         except asyncio.CancelledError:  # half a freeze would be a broken machine: it is brought to its end, and let go
@@ -195,16 +200,16 @@ class Freezing(Power):
             await asyncio.wait({freezing})
             raise
 
-    async def _freeze_now(self, kind: Kind, key: str, title: str) -> Kept:
+    async def _freeze_now(self, kind: Kind, key: str, title: str, points: dict[str, Entry]) -> Kept:
         from qa.snapshots.freeze import freeze  # noqa: PLC0415 -- loads QEMU's monitor
 
         async with self._changing:
-            parents = [entry.id for entry in (self._below, *self._points.values()) if entry]
+            parents = [entry.id for entry in (self._below, *points.values()) if entry]
             with ExitStack() as stack:
                 draft = stack.enter_context(
                     self.setup.store.draft(kind, key=key, title=title, parents=parents, ephemeral=kind == "snapshot")
                 )
-                frozen = await freeze(self._subject(), draft)
+                frozen = await freeze(self._subject(points), draft)
                 self._below = frozen.entry
                 self.disks = tuple(node.disk for node in frozen.disks)
                 if self._power is not None:
@@ -360,7 +365,7 @@ class Freezing(Power):
         for lease in leases.values():
             await asyncio.to_thread(lease.close)
 
-    def _subject(self) -> Subject:
+    def _subject(self, points: dict[str, Entry]) -> Subject:
         from qa.snapshots.freeze import Live, Node, Subject  # noqa: PLC0415 -- loads QEMU's monitor
 
         power = self._power
@@ -375,11 +380,11 @@ class Freezing(Power):
                 memory_entry=power.thawed.memory_entry if power.thawed else None,
                 quiet=power.quiet,
                 receive=power.receive,
-                known=self._known,
+                known=partial(self._known, {name: entry.id for name, entry in points.items()}),
             )
         return Subject(nodes, self.setup.variables, self.setup.work, self.setup.memory, self.setup.bases, live)
 
-    def _known(self, folder: Path) -> dict[str, Any]:
+    def _known(self, points: dict[str, str], folder: Path) -> dict[str, Any]:
         """What must be known of this machine to go on with it, also in another process."""
         tail, recent = self._console.known()
         (folder / CONSOLE).write_bytes(tail)
@@ -392,6 +397,6 @@ class Freezing(Power):
             booted=power.vitals.is_booted,
             channel=self.channel_name if self._channel or self._stale else "",
             ssh=self.setup.ssh.known() if self.setup.ssh else None,
-            points={name: entry.id for name, entry in self._points.items()},
+            points=points,
         )
         return known.model_dump(mode="json")
