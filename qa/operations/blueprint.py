@@ -161,4 +161,13 @@ class Blueprint:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_in_order(value), default=str).encode()).hexdigest()
+
+
+def _in_order(value: Any) -> Any:
+    """The same for mappings that are equal; their keys may be anything that YAML knows."""
+    if isinstance(value, Mapping):
+        return sorted([repr(key), _in_order(one)] for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return [_in_order(one) for one in value]
+    return value

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from qa.errors import DeadlineExceeded, MachineError, NoSpace, QaError, SnapshotError, SnapshotNotFound, SnapshotUnusable
+from qa.errors import (
+    DeadlineExceeded,
+    HostError,
+    MachineError,
+    NoSpace,
+    QaError,
+    SnapshotError,
+    SnapshotNotFound,
+    SnapshotUnusable,
+)
 from qa.events import Bus
 from qa.machine import Machine, MachineSetup
 from qa.machine.freezing import read_known, what_changed
@@ -95,6 +104,8 @@ class Starter:
         except (SnapshotError, MachineError, DeadlineExceeded) as error:
             self._throw_away(entry.id, error)
             self.place.console_log.unlink(missing_ok=True)  # its story ends here: another machine's begins
+            for left in self.work.iterdir():  # above all the firmware's variables
+                left.unlink()
             return None
 
     def _throw_away(self, identity: str, error: QaError) -> None:
@@ -129,7 +140,7 @@ class Starter:
         machine = await self._boot()
         try:
             kept = await machine.freeze("template", key=self.blueprint.key, title=self.blueprint.title)
-        except (SnapshotError, NoSpace, MachineError) as error:
+        except (HostError, MachineError, DeadlineExceeded) as error:  # a machine that lives does not need its template
             try:
                 machine.check_alive()
             except BaseException:
