@@ -18,7 +18,7 @@ NAMES = """
     execute succeed fail wait_until_succeeds wait_until_fails
     wait_for_ready wait_for_unit wait_for_open_port wait_for_closed_port wait_for_file wait_for_console_text wait_for_shutdown
     screenshot read_console send_key send_chars send_console copy_to copy_from
-    boot shutdown reboot crash pause resume
+    boot shutdown reboot crash pause resume snapshot restore
 """
 VERBS = set(NAMES.split())
 
@@ -31,7 +31,7 @@ def test_these_are_the_verbs() -> None:
 def test_every_operation_explains_itself(name: str) -> None:
     operation = CATALOGUE[name]
     assert operation.name == name
-    assert operation.summary.endswith((".", "is."))
+    assert operation.summary.endswith(".")
     assert operation.run is getattr(Machine, name)
     for argument in operation.arguments.model_json_schema().get("properties", {}).values():
         assert argument.get("description"), argument
@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_an_error_at_its_place(name: str, value: Any, place
 
 def test_only_what_waits_takes_a_timeout() -> None:
     assert {name for name, operation in CATALOGUE.items() if "timeout" not in operation.arguments.model_fields} == {
-        "screenshot", "read_console", "send_key", "send_chars", "send_console", "crash", "pause", "resume",
+        "screenshot", "read_console", "send_key", "send_chars", "send_console", "crash", "pause", "resume", "snapshot", "restore",
     }  # fmt: skip
 
 
