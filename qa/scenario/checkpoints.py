@@ -42,19 +42,31 @@ class Checkpoints:
     bus: Bus
     of: str
     _keys: dict[str, list[str]] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     async def latest(self) -> Found | None:
         """The states after the last step that did not change since they were kept; never after the script's last one.
 
         The last step is always run: a run that does nothing proves nothing.
         """
-        chains = [await self._chain(accel) for accel in ACCELERATORS]
-        for number in range(len(self.script.steps) - 1, 0, -1):
-            for key in dict.fromkeys(keys[number - 1] for keys in chains if len(keys) >= number):
-                if states := await self._find(key):
-                    title = next(iter(states.values())).title
-                    return Found(states, Start((number + 1,), f"unchanged since {title}"))
+        for number, key in await self._candidates():
+            if states := await self._find(key):
+                title = next(iter(states.values())).title
+                return Found(states, Start((number + 1,), f"unchanged since {title}"))
         return None
+
+    async def _candidates(self) -> list[tuple[int, str]]:
+        """Number of each step behind which there is something for all machines, and its key; the last step first."""
+        chains = [await self._chain(accel) for accel in ACCELERATORS]
+        names = [plan.name for plan in self.script.machines]
+        wanted = {key: [key_of(key, name) for name in names] for one in chains for key in one}
+        try:
+            known = set(await self.open_machine.known(KIND, [key for keys in wanted.values() for key in keys]))
+        except QaError as error:
+            self._tell_useless(error)
+            return []
+        found = {(number, key) for one in chains for number, key in enumerate(one, 1) if known.issuperset(wanted[key])}
+        return sorted(((number, key) for number, key in found if number < len(self.script.steps)), reverse=True)
 
     async def keep(self, number: int, machines: Mapping[str, ScriptMachine], accel: str) -> None:
         """Keep the state after step ``number``, which passed. Where that fails, a notice says why, and the run goes on."""
@@ -84,9 +96,15 @@ class Checkpoints:
                     break
                 states[plan.name] = state
         except QaError as error:
-            self.bus.notice(f"a state that was kept cannot be used: {error}", "warning")
+            self._tell_useless(error)
         if len(states) == len(self.script.machines):
             return states
         for state in states.values():
             state.release()
         return None
+
+    def _tell_useless(self, error: QaError) -> None:
+        """Say why a state cannot be used; the same reason once."""
+        if error.message not in self._told:
+            self._told.add(error.message)
+            self.bus.notice(f"a state that was kept cannot be used: {error.message}", "warning")

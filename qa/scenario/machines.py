@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,6 +90,9 @@ class OpenMachine(Protocol):
 
     async def find(self, kind: Kind, key: str) -> Frozen | None:
         """The newest state that was frozen under ``key``."""
+
+    async def known(self, kind: Kind, keys: Collection[str]) -> Collection[str]:
+        """Those of ``keys`` for which `find` may find something."""
 
     async def get(self, identity: str, /) -> Frozen:
         """The state of that id.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -60,6 +60,10 @@ class HostMachines:
         """See OpenMachine."""
         entry = await asyncio.to_thread(self.host.store.find, kind, key)
         return Kept(entry, entry.hold()) if entry else None
+
+    async def known(self, kind: Kind, keys: Collection[str]) -> Collection[str]:
+        """See OpenMachine."""
+        return await asyncio.to_thread(self.host.store.known, kind, keys)
 
     async def get(self, identity: str, /) -> Kept:
         """See OpenMachine."""

@@ -76,6 +76,13 @@ class Store(StoreFolder):
             raise unusable
         return max(found, key=lambda one: (one.manifest.created, one.last_use), default=None)
 
+    def known(self, kind: Kind, keys: Iterable[str]) -> set[str]:
+        """Those of ``keys`` for which there is something to find, be it usable or not. One look for all of them."""
+        entries = self.entries()
+        sound = {one.manifest.key for one in entries if isinstance(one, Entry) and one.manifest.kind == kind}
+        claims = {_claim_of(one.folder) for one in entries if isinstance(one, Broken)}
+        return {key for key in keys if key in sound or claim(kind, key) in claims}
+
     def entries(self) -> list[Entry | Broken]:
         """All of them, the oldest first, those that cannot be used at the end."""
         if not self.is_there():

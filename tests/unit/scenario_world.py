@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -317,6 +317,11 @@ class Opener:
             raise self.world.find_error
         found = [state for state in self.world.cellar.of_kind(kind) if state.key == key]
         return found[-1].hold() if found else None
+
+    async def known(self, kind: str, keys: Collection[str]) -> set[str]:
+        if self.world.find_error:
+            return set(keys)
+        return {state.key for state in self.world.cellar.of_kind(kind)} & set(keys)
 
     async def get(self, identity: str, /) -> Frozen:
         if identity not in self.world.cellar.states:

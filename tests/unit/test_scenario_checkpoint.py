@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scenario_world import CATALOGUE, CommandResult, World, read, read_steps, write
+from frozen import put
+from scenario_world import CATALOGUE, CommandResult, Opener, World, read, read_steps, write
 from test_scenario_branches import notices, told
 from test_scenario_resume import details
 
@@ -16,6 +17,7 @@ from qa.scenario.reader import Given, read_script
 from qa.scenario.results import RunResult
 from qa.scenario.runner import Manner
 from qa.scenario.script import Script
+from qa.snapshots.store import Store
 
 CHECKPOINT = Manner(checkpoint=True)
 
@@ -119,14 +121,33 @@ async def test_a_state_that_cannot_be_kept_is_a_notice(runs: Runs) -> None:
     assert notices(runs.world) == ["the state after step 1 could not be kept: its memory is not in a file"]
 
 
-async def test_a_state_that_cannot_be_used_is_a_notice_and_the_run_begins_at_its_first_step(runs: Runs) -> None:
-    steps = "- succeed: a\n- succeed: b"
+async def test_states_that_cannot_be_used_are_told_once_and_the_run_begins_at_its_first_step(runs: Runs) -> None:
+    steps = "- succeed: a\n- succeed: b\n- succeed: c"
     await runs(steps)
     world = World(ResultsFolder.create(runs.folder / "results", "x"), cellar=runs.world.cellar)
     world.find_error = SnapshotUnusable("a byte was changed")
     result = await world.run(read_steps(runs.folder, steps), manner=CHECKPOINT)
-    assert (result.outcome, ran(result)) == ("passed", ["1", "2"])
+    assert (result.outcome, ran(result)) == ("passed", ["1", "2", "3"])
     assert notices(world) == ["a state that was kept cannot be used: a byte was changed"]
+
+
+async def test_a_store_that_cannot_be_read_is_a_notice(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(kind: str, keys: object) -> set[str]:
+        raise SnapshotError("the folder belongs to somebody else")
+
+    monkeypatch.setattr(Opener, "known", staticmethod(refuse))
+    result = await runs("- succeed: a\n- succeed: b")
+    assert result.outcome == "passed"
+    assert notices(runs.world) == ["a state that was kept cannot be used: the folder belongs to somebody else"]
+
+
+def test_the_store_knows_keys_of_what_is_sound_and_of_what_is_not(tmp_path: Path) -> None:
+    store = Store(tmp_path / "snapshots", 1 << 40)
+    put(store, kind="checkpoint", key="sound")
+    broken = put(store, kind="checkpoint", key="broken")
+    (broken.folder / "manifest.json").write_bytes(b"")
+    put(store, kind="template", key="template")
+    assert store.known("checkpoint", ["sound", "broken", "template", "none"]) == {"sound", "broken"}
 
 
 async def test_a_state_that_does_not_load_is_a_notice_and_the_run_begins_at_its_first_step(runs: Runs) -> None:
