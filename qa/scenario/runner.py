@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
-from qa.errors import Interrupted, QaError
+from qa.errors import Interrupted, QaError, SnapshotError
 from qa.events import Bus, RunFinished, RunStarted
 from qa.report.folder import ResultsFolder
 from qa.report.write import write_reports
 from qa.scenario import evidence
-from qa.scenario.checkpoints import Checkpoints
+from qa.scenario.checkpoints import Checkpoints, Found
 from qa.scenario.keeping import Keeper
 from qa.scenario.lanes import Admission, Forking, TwoAtOnce
 from qa.scenario.machines import Frozen, OpenMachine, booted, together
@@ -141,36 +141,48 @@ async def _body(state: RunState, checkpoints: Checkpoints | None) -> None:
 @asynccontextmanager
 async def _machines(state: RunState, checkpoints: Checkpoints | None) -> AsyncIterator[Start | None]:
     """The script's machines, ready, in ``state.machines``; and where the script begins, if not with its first step."""
-    opener = state.forking.open_machine
     async with AsyncExitStack() as stack:
         if state.reentry:
-            states = {name: await opener.get(identity) for name, identity in state.reentry.machines.items()}
-            await stack.enter_async_context(_forked(state, states))
+            await _reenter(state, state.reentry, stack)
             yield state.reentry.start
-            return
-        if checkpoints and (found := await checkpoints.latest()):
-            try:
-                await stack.enter_async_context(_forked(state, found.states))
-            except QaError as error:
-                state.bus.notice(f"the run begins with its first step: {error}", "warning")
-                state.machines.clear()
-            else:
-                yield found.start
-                return
-        await stack.enter_async_context(booted(state.script.machines, opener, state.machines))
-        yield None
+        elif checkpoints and (found := await checkpoints.latest()) and await _begin(state, found, stack):
+            yield found.start
+        else:
+            await stack.enter_async_context(booted(state.script.machines, state.forking.open_machine, state.machines))
+            yield None
 
 
-@asynccontextmanager
-async def _forked(state: RunState, states: Mapping[str, Frozen]) -> AsyncIterator[None]:
-    """Machines that go on from ``states``, under the names that the run's own machines have."""
+async def _reenter(state: RunState, reentry: Reentry, stack: AsyncExitStack) -> None:
+    """Go on with the machines of a run before."""
+    state.bus.notice(f"going on at step {reentry.start.index} from the run in {reentry.folder}")
+    states: dict[str, Frozen] = {}
     try:
-        opening = {name: state.forking.open_machine.fork(one, name) for name, one in states.items()}
-        async with together(opening, state.machines):
-            yield
-    finally:
-        for one in states.values():
-            one.release()
+        for name, identity in reentry.machines.items():
+            states[name] = await state.forking.open_machine.get(identity)
+            stack.callback(states[name].release)
+        await stack.enter_async_context(_forked(state, states))
+    except SnapshotError as error:
+        error.hint = error.hint or f"run the script again from its beginning: anima-qa run {state.script.path}"
+        raise
+
+
+async def _begin(state: RunState, found: Found, stack: AsyncExitStack) -> bool:
+    """Begin with the states that were kept; tells whether that went well."""
+    for one in found.states.values():
+        stack.callback(one.release)
+    try:
+        await stack.enter_async_context(_forked(state, found.states))
+    except QaError as error:
+        state.bus.notice(f"the run begins with its first step: {error}", "warning")
+        state.machines.clear()
+        return False
+    return True
+
+
+def _forked(state: RunState, states: Mapping[str, Frozen]) -> AbstractAsyncContextManager[None]:
+    """Machines that go on from ``states``, under the names that the run's own machines have."""
+    opening = {name: state.forking.open_machine.fork(one, name) for name, one in states.items()}
+    return together(opening, state.machines)
 
 
 def _verdict(body: asyncio.Task[None], state: RunState) -> Verdict | None:

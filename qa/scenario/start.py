@@ -24,6 +24,11 @@ class Start:
     cuts: tuple[str, ...] = ()
 
     @property
+    def index(self) -> str:
+        """As in results: ``3.2``."""
+        return _text(self.path)
+
+    @property
     def number(self) -> int:
         """The step's number in the outermost list."""
         return self.path[0]

@@ -168,6 +168,7 @@ async def test_the_mended_script_goes_on_at_the_failed_step(world: World, tmp_pa
     assert (result.outcome, result.resumed_from) == ("passed", str(world.folder.path))
     assert told(result.steps) == {"1": "skipped", "2": "passed", "3": "passed"}
     assert details(result.steps)["1"] == "passed in the run before"
+    assert notices(again) == [f"going on at step 2 from the run in {world.folder.path}"]
     assert again.forks[0].memory == ("a", "bad", "good", "c")
     assert again.machines == {}
     assert [(machine.name, machine.start) for machine in result.machines] == [("machine", "fork")]
@@ -337,6 +338,28 @@ async def test_a_machine_that_is_gone_when_the_run_begins_ends_it(world: World, 
     world.cellar.states.clear()
     _, result = await resume(world, tmp_path, "- succeed: good")
     assert (result.exit_status, told(result.steps)) == (2, {"1": "skipped"})
+
+
+async def test_when_one_of_several_is_gone_the_others_are_let_go(world: World, tmp_path: Path) -> None:
+    script = read(tmp_path, "image: a\nmachines: {server: {}, client: {}}\nsteps: [succeed: bad]")
+    result = await world.run(script)
+    assert result.kept
+    del world.cellar.states[result.kept.machines["client"]]
+    again = World(ResultsFolder.create(tmp_path / "results", "again"), cellar=world.cellar)
+    await again.run(script, manner=Manner(reentry=read_kept(world.folder.path).enter(script)))
+    assert (again.cellar.held, again.open_now) == ([], [])
+
+
+async def test_a_machine_that_does_not_fit_any_more_says_what_to_do(world: World, tmp_path: Path) -> None:
+    await run_steps(world, tmp_path, "- succeed: bad")
+    kept = read_kept(world.folder.path)
+    script = read_steps(tmp_path, "- succeed: bad")
+    again = World(ResultsFolder.create(tmp_path / "results", "again"), cellar=world.cellar)
+    again.fork_errors["machine"] = SnapshotUnusable("the hardware changed")
+    result = await again.run(script, manner=Manner(reentry=kept.enter(script)))
+    assert (result.exit_status, result.reason) == (3, "the hardware changed")
+    assert result.hint == f"run the script again from its beginning: anima-qa run {script.path}"
+    assert again.cellar.held == []
 
 
 async def test_the_machine_of_the_failed_step_is_the_one_to_look_into(world: World, tmp_path: Path) -> None:
