@@ -37,7 +37,8 @@ async def load_devices(monitor: Monitor, path: Path, limit: float = LOAD_LIMIT) 
         QemuFailed: the state does not fit, is damaged, or did not load in time.
         QemuExited: QEMU could not go on after a failure; its log says why.
     """
-    await monitor.execute("migrate-incoming", {"uri": f"file:{path}"})
+    file = {"transport": "file", "filename": str(path), "offset": 0}  # in a URI ",offset=" in the path would be taken for one
+    await monitor.execute("migrate-incoming", {"channels": [{"channel-type": "main", "addr": file}]})
     deadline = Deadline.after(limit)
     while (status := (await monitor.execute("query-migrate")).get("status")) != "completed":
         if status == "failed" or deadline.expired:

@@ -113,6 +113,12 @@ def _memory_entry(entry: Entry, record: Record) -> Entry | None:
     found = _ancestor(entry, record.memory_entry) if record.memory_entry else entry
     if MEMORY not in found.manifest.files:
         raise SnapshotUnusable(f"the memory of the frozen machine {entry.id} is missing")
+    try:
+        size = (found.folder / MEMORY).stat().st_size
+    except OSError as error:
+        raise SnapshotUnusable(f"the memory of the frozen machine {entry.id} cannot be read: {error.strerror}") from error
+    if size != record.memory:
+        raise SnapshotUnusable(f"the memory of the frozen machine {entry.id} is not complete")
     return found
 
 

@@ -119,6 +119,20 @@ def test_a_memory_that_is_missing(store: Store, work: Path) -> None:
     assert left(work) in (["vars"], [])
 
 
+@pytest.mark.parametrize("size", [0, MAIN - PAGE, MAIN + PAGE, None])
+def test_a_memory_of_another_size_than_was_recorded(store: Store, work: Path, size: int | None) -> None:
+    entry = put(store, FILES)
+    if size is None:
+        (entry.folder / MEMORY).unlink()
+    else:
+        os.truncate(entry.folder / MEMORY, size)
+    with pytest.raises(
+        SnapshotUnusable, match=f"memory of the frozen machine {entry.id} (is not complete|cannot be read: No such)"
+    ):
+        thaw(entry, record(), disks(work), work / "vars", work)
+    assert left(work) in (["vars"], [])
+
+
 def test_the_memory_of_an_ancestor(store: Store, work: Path) -> None:
     base = put(store, FILES)
     between = put(store, {DEVICES: b""}, (base,))
@@ -227,7 +241,8 @@ async def test_the_memory_is_that_of_then_before_the_devices_come(store: Store, 
         with ProcessMemory.open(load.qemu.pid) as memory:
             assert [bytes(piece) for _, piece in memory.read(load.qemu.display, [(0, 7)])] == [b"picture"]
         assert [name for name, _ in load.asked] == ["human-monitor-command", "migrate-incoming"] + ["query-migrate"] * 3
-        assert load.asked[1][1]["uri"] == f"file:{load.thawed.entry.folder / DEVICES}"
+        (channel,) = load.asked[1][1]["channels"]
+        assert channel["addr"]["filename"] == str(load.thawed.entry.folder / DEVICES)
 
 
 @pytest.mark.parametrize("status", ["failed", "none-such"])
@@ -238,7 +253,7 @@ async def test_a_state_that_qemu_does_not_take(store: Store, work: Path, monkeyp
         monkeypatch.setattr(Deadline, "expired", True)
     async with loading(store, work) as load:
         load.status = ["active" if status == "failed" else status, status]
-        with pytest.raises(SnapshotUnusable, match="does not take the frozen machine .* \\((failed|none-such)\\)"):
+        with pytest.raises(SnapshotUnusable, match=r"does not take the frozen machine .* \((failed|none-such)\)"):
             await load.load()
 
 
