@@ -121,3 +121,62 @@ async def test_the_lines_from_a_text_on_are_those_from_its_last_appearance(tmp_p
     assert console.tail_from("Kernel panic", 3) == "Kernel panic: new\nwhy\nwhere"
     assert console.tail_from("no such text", 1) == console.tail(1)
     console.close()
+
+
+# a machine that goes on from a frozen state
+
+
+def test_what_is_known_of_a_console_is_its_end_and_how_much_of_it_is_recent(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    assert console.known() == (b"", 0)
+    console.data_received(b"first boot ")
+    console.mark()
+    console.data_received(b"second")
+    assert console.known() == (b"first boot second", 6)
+    console.data_received(b"x" * 3 * TAIL)
+    tail, recent = console.known()
+    assert (tail, recent) == (b"x" * TAIL, TAIL)
+    console.close()
+
+
+def test_it_goes_on_where_the_other_one_was(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    heard: list[bytes] = []
+    console.subscribe(heard.append)
+    console.go_on_from(b"old boot, this boot", 9)
+    assert (console.recent, console.last(100), heard) == (b"this boot", b"old boot, this boot", [])
+    console.data_received(b", now")
+    assert (console.recent, heard) == (b"this boot, now", [b", now"])
+    assert console.known() == (b"old boot, this boot, now", 14)
+    console.close()
+    assert (tmp_path / "console.log").read_bytes() == b"old boot, this boot, now"
+
+
+def test_a_machine_that_goes_back_has_its_past_again_and_the_log_has_all(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    console.data_received(b"then, ")
+    then = console.known()
+    console.data_received(b"since")
+    position = console.position
+    console.go_on_from(*then)
+    assert (console.recent, console.last(100)) == (b"then, ", b"then, ")
+    assert console.position > position  # who compares sees that there is something else
+    console.data_received(b"and on")
+    assert console.recent == b"then, and on"
+    console.close()
+    assert (tmp_path / "console.log").read_bytes() == b"then, sinceand on"
+
+
+def test_each_past_is_counted(tmp_path: Path) -> None:
+    console = SerialConsole(tmp_path / "console.log")
+    console.go_on_from(b"", 0)
+    console.go_on_from(b"x", 1)
+    assert console.history == 2
+    assert console.recent == b"x"
+    console.close()
+
+
+async def test_a_past_is_recent_also_after_the_line_was_attached(tmp_path: Path) -> None:
+    async with attached(tmp_path / "console.log") as (console, _):
+        console.go_on_from(b"login: ", 7)
+        assert console.recent == b"login: "

@@ -83,3 +83,23 @@ def test_long_lines_wrap(console: SerialConsole) -> None:
     terminal = Terminal(console)
     console.data_received(b"x" * (COLUMNS + 5))
     assert terminal.screen()[:2] == ["x" * COLUMNS, "x" * 5]
+
+
+def test_a_machine_that_goes_on_from_a_frozen_state_shows_what_it_showed(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"what is undone\r\n")
+    assert terminal.text() == "what is undone"
+    console.go_on_from(b"\x1b[2J\x1b[1;1Hlogin: ", 5)
+    assert terminal.text() == "login:"
+    console.data_received(b"root")
+    assert terminal.text() == "login: root"
+
+
+def test_a_past_with_less_in_it_than_was_seen_is_shown_as_well(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"line\r\n" * 1000)
+    terminal.screen()
+    console.go_on_from(b"x", 1)
+    assert terminal.text() == "x"
+    console.go_on_from(b"", 0)
+    assert terminal.text() == ""
