@@ -77,7 +77,7 @@ def slot_prelude(token: str) -> str:
     that stays closed for seconds ends the slot.
     """
     return (
-        r"""set -m; exec 3<&0 9<&-
+        r"""set -m; exec 3<&0 8<&- 9<&-
 q_d=$(mktemp -d -p /run 2>/dev/null || mktemp -d) && mkfifo $q_d/4 $q_d/5 && exec 4<>$q_d/4 5<>$q_d/5 && rm -r $q_d
 n='
 '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import signal
 import tempfile
@@ -268,3 +269,17 @@ async def test_output_cannot_pretend_to_be_the_answer(run: Runner) -> None:
 async def test_many_commands_one_after_the_other(run: Runner) -> None:
     for number in range(60):
         assert await run(f"echo {number}") == Ran(0, b"%d\n" % number, b"")
+
+
+async def test_another_one_goes_on_with_the_shell_of_a_slot(run: Runner) -> None:
+    """As after a thaw: nothing in the guest says hello again."""
+    assert (await run("echo one")).out == b"one\n"
+    await run("sleep 60 >/dev/null 2>&1 & true")
+    other = Slot(1, run.slot._output, run.slot._errors)
+    other.recall(json.loads(json.dumps(run.slot.known())))
+    assert other.known() == run.slot.known()
+    again = Runner(other)
+    assert await again("echo two; echo err >&2; exit 3") == Ran(3, b"two\n", b"err\n")
+    kill_running(other)
+    await other.resync()
+    assert (await again("echo three")).out == b"three\n"
