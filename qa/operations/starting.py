@@ -56,6 +56,10 @@ class Starter:
         """
         if not warm:
             return await self._boot()
+        if "file-migration" not in self.blueprint.qemu.features:
+            version = self.blueprint.qemu.version_text
+            self.bus.notice(f"{self.blueprint.name} boots: QEMU {version} cannot go on from a frozen state, 8.2 and newer can")
+            return await self._boot()
         if machine := await self._from_template():
             return machine
         async with AsyncExitStack() as building:

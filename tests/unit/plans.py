@@ -35,7 +35,7 @@ def blueprint(folder: Path, **changed: Any) -> Blueprint:
         others=(),
         options=MachineOptions(),
         cloud_init={},
-        qemu=Qemu(file(folder / "qemu-system-x86_64"), (10, 0, 2), "Debian 1:10.0.2", frozenset()),
+        qemu=Qemu(file(folder / "qemu-system-x86_64"), (10, 0, 2), "Debian 1:10.0.2", frozenset({"file-migration"})),
         firmware=Firmware(
             file(folder / "code.fd"), file(folder / "vars.fd", b"of the firmware"), "raw", "raw", file(folder / "descriptor.json")
         ),

@@ -131,6 +131,14 @@ async def test_a_cold_start_boots_and_keeps_nothing(world: World) -> None:
     assert world.store.entries() == []
 
 
+async def test_a_qemu_that_cannot_go_on_from_a_state_boots_and_says_so(world: World) -> None:
+    plan = blueprint(world.folder)
+    old = replace(plan, qemu=replace(plan.qemu, version=(7, 2, 9), features=frozenset()))
+    await world.starter(old).start(warm=True)
+    assert (world.did, world.store.entries()) == ([["boot"]], [])
+    assert world.told == ["vm boots: QEMU 7.2.9 cannot go on from a frozen state, 8.2 and newer can"]
+
+
 async def test_the_first_warm_start_boots_and_keeps_and_the_next_one_takes_it(world: World) -> None:
     await world.starter().start(warm=True)
     (entry,) = world.store.entries()

@@ -133,6 +133,12 @@ def test_memory_that_is_not_there() -> None:
             memory.write(nowhere, 0, b"x")
 
 
+def test_a_kernel_that_does_not_tell_of_all_pages() -> None:
+    beyond = Block("beyond", (1 << 64) - 2 * PAGE, 4 * PAGE)
+    with played_qemu() as qemu, ProcessMemory.open(qemu.pid) as memory, pytest.raises(QemuFailed, match="does not tell"):
+        memory.own_runs(beyond)
+
+
 def test_a_process_that_dies_meanwhile() -> None:
     with played_qemu() as qemu, ProcessMemory.open(qemu.pid) as memory:
         qemu.dies()

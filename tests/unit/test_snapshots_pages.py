@@ -121,14 +121,14 @@ def test_content_is_what_is_not_zero(tmp_path: Path) -> None:
     with played_qemu(size=size) as qemu, played_qemu(size=size) as other:
         qemu.writes(GRAIN, b"x" * GRAIN)
         qemu.writes(2 * GRAIN, b"y")  # beside it: one run
-        qemu.writes(5 * GRAIN, b"\0" * GRAIN)
+        qemu.writes(5 * GRAIN, b"\0" * GRAIN + b"w")  # a hole at the beginning of a run
         qemu.writes(9 * GRAIN + PAGE, b"z")
         with ProcessMemory.open(qemu.pid) as memory:
             write_content(tmp_path / "content", memory, qemu.main)
         written = (tmp_path / "content").read_bytes()
-        assert struct.unpack_from("<8sQ", written) == (MAGIC, 2)
+        assert struct.unpack_from("<8sQ", written) == (MAGIC, 3)
         assert struct.unpack_from("<QQ", written, 16)[0] == GRAIN
-        assert len(written) <= 48 + 3 * GRAIN
+        assert len(written) <= 64 + 4 * GRAIN
         load(tmp_path / "content", other)
         assert content(other, other.main) == content(qemu, qemu.main)
 
