@@ -19,6 +19,12 @@ from qa.operations.options import MachineOptions
 from qa.paths import Paths
 from qa.snapshots.store import Entry
 
+CLOUD_INIT = {
+    "write_files": [{"path": "/etc/from-script", "content": "written by cloud-init\n", "permissions": "0640"}],
+    "runcmd": [["touch", "/run/command-ran"]],
+}
+"""For the Debian guest: tests that ask for the same share its boot."""
+
 
 @dataclass
 class Driven:

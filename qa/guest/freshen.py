@@ -31,8 +31,9 @@ if [ -e /etc/machine-id ]; then
   [ ! -f /var/lib/dbus/machine-id ] || [ -L /var/lib/dbus/machine-id ] || echo {machine_id} >/var/lib/dbus/machine-id
 fi
 if ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1; then
-  rm -f /etc/ssh/ssh_host_*
-  ssh-keygen -A >/dev/null
+  for q in /etc/ssh/ssh_host_*_key; do
+    rm -f $q $q.pub; q_type=${{q##*ssh_host_}}; ssh-keygen -q -t ${{q_type%_key}} -N '' -C root@{name} -f $q
+  done
   for q in ssh sshd; do systemctl try-restart $q.service 2>/dev/null || :; done
 fi
 if ls /etc/dropbear/dropbear_*_host_key >/dev/null 2>&1; then
