@@ -30,6 +30,7 @@ from qa.events import Bus, Notice
 from qa.machine import MachineSetup
 from qa.machine.freezing import Kept, Known
 from qa.operations.blueprint import Blueprint
+from qa.operations.options import LoginOptions, MachineOptions
 from qa.operations.starting import Starter
 from qa.snapshots.record import Record
 from qa.snapshots.store import Entry, Kind, Store
@@ -156,6 +157,34 @@ async def test_another_machine_boots_and_says_what_changed(world: World) -> None
     await world.starter(replace(plan, qemu=replace(plan.qemu, version=(11, 0, 0)))).start(warm=True)
     assert world.did == [["boot", "freeze"], ["boot", "freeze"]]
     assert "the template of vm does not fit any more, so it boots: QEMU changed" in world.told
+
+
+async def test_a_template_of_another_version_does_not_fit(world: World) -> None:
+    plan = blueprint(world.folder)
+    with world.store.draft("template", key="of then", title=plan.title) as draft:
+        draft.commit(machine={"written": "otherwise"})
+    await world.starter().start(warm=True)
+    assert "the template of vm does not fit any more, so it boots: anima-qa changed" in world.told
+
+
+async def test_the_machine_is_what_the_blueprint_says(world: World) -> None:
+    options = MachineOptions(
+        cpus=3,
+        network="restricted",
+        forward=(80,),
+        channel="serial",
+        login=LoginOptions(user="me", password="x"),
+        identity="renew",
+    )
+    await world.starter(blueprint(world.folder, options=options, cloud_init={"a": 1})).start(warm=False)
+    setup = world.machines[0].setup
+    assert (setup.cpus, setup.memory, setup.network, setup.forward) == (3, 512 << 20, "restricted", (80,))
+    assert (setup.channel, setup.login and setup.login.user, setup.login and setup.login.password) == ("serial", "me", "x")
+    assert (setup.renew_identity, setup.has_cloud_init_part, setup.accel, setup.accel_reason) == (True, True, "tcg", "asked for")
+    assert setup.factor == world.host.config.tcg_factor != 1.0
+    assert [disk.path.parent for disk in setup.disks] == [setup.work] * 2
+    await world.starter().start(warm=False)
+    assert not world.machines[1].setup.renew_identity
 
 
 @pytest.mark.parametrize(
