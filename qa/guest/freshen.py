@@ -32,7 +32,7 @@ if [ -e /etc/machine-id ]; then
 fi
 if ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1; then
   for q in /etc/ssh/ssh_host_*_key; do
-    rm -f $q $q.pub; q_type=${{q##*ssh_host_}}; ssh-keygen -q -t ${{q_type%_key}} -N '' -C root@{name} -f $q
+    rm -f $q $q.pub $q-cert.pub; q_type=${{q##*ssh_host_}}; ssh-keygen -q -t ${{q_type%_key}} -N '' -C root@{name} -f $q
   done
   for q in ssh sshd; do systemctl try-restart $q.service 2>/dev/null || :; done
 fi

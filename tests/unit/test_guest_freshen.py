@@ -217,13 +217,14 @@ async def test_a_guest_without_any_of_it(tmp_path: Path) -> None:
 async def test_ssh_host_keys_are_made_anew_and_none_of_the_old_is_left(tmp_path: Path) -> None:
     etc = Etc(tmp_path)
     (etc.folder / "ssh").mkdir()
-    for name in ("ssh_host_ed25519_key", "ssh_host_ed25519_key.pub", "ssh_host_ed25519_key-cert.pub"):
-        (etc.folder / "ssh" / name).write_text("old")
+    for name in ("ed25519_key", "ed25519_key.pub", "ed25519_key-cert.pub", "ecdsa_key", "ecdsa_key.pub"):
+        (etc.folder / "ssh" / f"ssh_host_{name}").write_text("old")
     ran = await asyncio.to_thread(etc.run, ["dash"], await script_for("web"))
     assert ran.returncode == 0
     assert "PRIVATE KEY" in etc["ssh/ssh_host_ed25519_key"]
     assert etc["ssh/ssh_host_ed25519_key.pub"].startswith("ssh-ed25519 ")
-    assert not (etc.folder / "ssh" / "ssh_host_ed25519_key-cert.pub").exists()
+    assert etc["ssh/ssh_host_ecdsa_key.pub"].startswith("ecdsa-sha2-")
+    assert len(list((etc.folder / "ssh").iterdir())) == 4  # of the kinds that there were, and nothing else
     assert etc["restarted"].splitlines() == ["try-restart ssh.service", "try-restart sshd.service"]
 
 
