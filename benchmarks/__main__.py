@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import intake, machine, startup
+from benchmarks import forks, intake, machine, startup
 from benchmarks.measure import Row
 
 
@@ -23,7 +23,9 @@ async def measure(*, short: bool, debian: bool) -> list[Row]:
         rows += await machine.commands(running, "built-in guest", rounds)
         rows += await machine.pictures(running, rounds)
         rows += await machine.steps(running, 5 if short else 200)
+    rows += await forks.measure("builtin", "built-in guest", rounds=1 if short else 10, forks=2 if short else 16)
     if debian:
+        rows += await forks.measure("debian", "Debian guest", rounds=1 if short else 10, forks=2 if short else 16)
         async with machine.machine("debian") as running:
             rows += await machine.readiness(running)
             rows += await machine.commands(running, "Debian guest", rounds)
