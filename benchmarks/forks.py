@@ -146,8 +146,10 @@ async def time_save(machine: Machine, times: Times) -> Entry:
 async def job(monitor: Monitor, command: str, **arguments: Any) -> None:
     """A job of QEMU's, to its end."""
     await monitor.execute(command, {"job-id": command, "tag": "measured", **arguments})
-    while (status := next(one for one in await monitor.execute("query-jobs") if one["id"] == command))["status"] != "concluded":
+    status: dict[str, Any] = {}
+    while status.get("status") != "concluded":
         await asyncio.sleep(0.001)
+        status = next(one for one in await monitor.execute("query-jobs") if one["id"] == command)
     if "error" in status:
         raise RuntimeError(f"{command}: {status['error']}")
     await monitor.execute("job-dismiss", {"id": command})
@@ -174,7 +176,6 @@ async def time_qemus_snapshot(machine: Machine, rounds: int, times: Times) -> No
         times.add("running", time.time() - began)
         await machine.execute(FIRST)
         times.add("first command", time.time() - began)
-        known = {**known, "idle": known["idle"]}
 
 
 async def migrated(monitor: Monitor, command: str, path: Path) -> None:
@@ -234,18 +235,10 @@ async def measure_memory(bench: Bench, group: str, entry: Entry, cold: float, co
         forks = [await stack.enter_async_context(bench.fork(entry)) for _ in range(count)]
         await asyncio.gather(*(fork.execute(FIRST) for fork in forks))
         each = [pss(fork) for fork in forks]
+    group, together = f"{group}: memory", cold * count
     return [
-        Row(
-            f"{group}: memory", f"{count} machines that were booted", cold * count, "MB", 1.0, f"{cold:.0f} each, measured on one"
-        ),
-        Row(
-            f"{group}: memory",
-            f"{count} forks",
-            sum(each),
-            "MB",
-            sum(each) / (cold * count),
-            f"{statistics.median(each):.0f} each",
-        ),
+        Row(group, f"{count} machines that were booted", together, "MB", 1.0, f"{cold:.0f} each, measured on one"),
+        Row(group, f"{count} forks", sum(each), "MB", sum(each) / together, f"{statistics.median(each):.0f} each"),
     ]
 
 
@@ -268,9 +261,8 @@ async def measure(image: str, group: str, *, rounds: int, forks: int) -> list[Ro
                 await time_save(machine, save)
             async with bench.fork(kept.entry) as child:
                 await child.execute("dd if=/dev/urandom of=/dev/shm/changed bs=1M count=8 2>/dev/null || true")
-                grandparent = child
                 for _ in range(rounds):
-                    entry = await time_save(grandparent, save_fork)
+                    entry = await time_save(child, save_fork)
                 await repeated(
                     rounds,
                     lambda: time_fork(bench, kept.entry, fork),
