@@ -512,3 +512,20 @@ async def test_who_gives_up_in_the_middle_of_a_thaw_leaves_no_machine(
     assert qemus() == []
     assert descriptors() <= before
     kept.release()
+
+
+async def test_a_fork_has_the_restore_points_of_its_source(tmp_path: Path) -> None:
+    setup = setup_in(tmp_path)
+    async with on(setup) as vm:
+        await vm.put(FREE, b"1")
+        await vm.machine.snapshot("one")
+        await vm.put(FREE, b"2")
+        await vm.machine.snapshot("two")
+        await vm.machine.restore("one")
+        kept = await vm.machine.freeze("checkpoint")
+    async with forked(setup, kept.entry, tmp_path / "fork") as fork:
+        assert fork.machine.snapshots == ("one", "two")
+        kept.release()
+        for name, data in (("two", b"2"), ("one", b"1"), ("two", b"2")):
+            await fork.machine.restore(name)
+            assert await fork.get(FREE, 1) == data

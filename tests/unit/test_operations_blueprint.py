@@ -188,3 +188,72 @@ def test_a_firmware_at_another_place(tmp_path: Path) -> None:
     plan = blueprint(tmp_path)
     other = Firmware(file(tmp_path / "other" / "code.fd"), plan.firmware.vars, "raw", "raw", plan.firmware.descriptor)
     assert replace(plan, firmware=other).key != plan.key
+
+
+# what is made of it
+
+
+@pytest.mark.parametrize(
+    ("network", "channel", "shell", "wants"),
+    [
+        ("user", "auto", False, True),
+        ("user", "auto", True, False),
+        ("user", "ssh", True, True),
+        ("restricted", "ssh", False, True),
+        ("user", "shell", False, False),
+        ("none", "auto", False, False),
+        ("none", "shell", False, False),
+    ],
+)
+def test_ssh_is_prepared_where_commands_may_have_to_go_over_it(
+    tmp_path: Path, network: Any, channel: Any, shell: bool, wants: bool
+) -> None:
+    plan = blueprint(tmp_path, options=MachineOptions(network=network, channel=channel))
+    assert replace(plan, image=replace(plan.image, shell=shell)).wants_ssh is wants
+
+
+@pytest.mark.parametrize(("cpus", "text"), [(1, "1 processor, tcg"), (2, "2 processors, tcg")])
+def test_the_title_is_for_people(tmp_path: Path, cpus: int, text: str) -> None:
+    assert blueprint(tmp_path, options=MachineOptions(cpus=cpus)).title == f"debian, 512 MB, {text}"
+
+
+def test_the_disks_are_in_the_guest_s_order_and_the_seed_is_the_last(tmp_path: Path) -> None:
+    first, second, seed = two_disks(tmp_path).disks(tmp_path)
+    assert [disk.path.name for disk in (first, second, seed)] == ["disk0.qcow2", "disk1.qcow2", "seed.iso"]
+    assert [(disk.read_only, disk.bootable, disk.serial) for disk in (first, second, seed)] == [
+        (False, True, None), (False, True, "S1"), (True, False, None),
+    ]  # fmt: skip
+    plain = blueprint(tmp_path, options=MachineOptions(seed=False))
+    assert [disk.path.name for disk in plain.disks(tmp_path)] == ["disk0.qcow2"]
+
+
+async def test_the_files_that_are_made_are_those_that_the_disks_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qa.guest.ssh import SshAccess
+
+    made: list[tuple[str, str, int | None]] = []
+    seeds: list[dict[str, Any]] = []
+
+    async def create_overlay(image: Image, path: Path, size: int | None) -> None:
+        made.append((image.reference, path.name, size))
+
+    async def create_disk(path: Path, size: int) -> None:
+        made.append(("empty", path.name, size))
+
+    monkeypatch.setattr(module, "create_overlay", create_overlay)
+    monkeypatch.setattr(module, "create_disk", create_disk)
+    monkeypatch.setattr(module, "write_seed", lambda path, **more: seeds.append({"name": path.name, **more}))
+    disks = (DISK, DiskOptions(size=5))
+    plan = blueprint(
+        tmp_path, others=(OTHER, None), options=MachineOptions(disk=9, disks=disks), cloud_init={"packages": ["nginx"]}
+    )
+    access = SshAccess.generate(with_host_key=True)
+    await plan.make_disks(tmp_path, access)
+    await plan.make_disks(tmp_path, None)
+    assert made[:3] == [("debian", "disk0.qcow2", 9), ("data", "disk1.qcow2", None), ("empty", "disk2.qcow2", 5)]
+    assert [*(name for _, name, _ in made[:3]), seeds[0]["name"]] == [disk.path.name for disk in plan.disks(tmp_path)]
+    assert seeds[0]["instance_id"] != seeds[1]["instance_id"]  # each boot is a new instance to cloud-init
+    assert seeds[0]["hostname"] == "vm"
+    assert "nginx" in seeds[0]["user_data"]
+    assert (access.public_key in seeds[0]["user_data"], access.public_key in seeds[1]["user_data"]) == (True, False)
+    assert plan.strings(access) != plan.strings(None)
+    assert len(plan.strings(access)) == len(plan.strings(None)) + 1
