@@ -12,7 +12,6 @@ from typing import Any
 
 from qa.errors import QaError
 from qa.scenario.script import Branches, Call, Group, Record, Script, Step
-from qa.scenario.variables import ROUND
 
 FORMAT = 1
 """Grows when the same script shall get other keys, because states of before do not fit any more."""
@@ -59,10 +58,9 @@ def _step(step: Step, values: Mapping[str, str]) -> list[Any]:
 def _action(step: Step, values: Mapping[str, str]) -> Any:
     match step.action:
         case Group(steps=steps, rounds=rounds):
-            inside = {**values, ROUND: "1"} if rounds else values
-            return [rounds, [_step(one, inside) for one in steps]]
+            return [rounds, [_step(one, values) for one in steps]]
         case Branches(lanes=lanes):
-            return [[lane.name, [_step(one, {**values, **lane.values}) for one in lane.steps]] for lane in lanes]
+            return [[lane.name, [_step(one, values) for one in lane.steps]] for lane in lanes]
         case Record(text=text, command=command):
             return [text, command]
         case Call(operation=operation, arguments=arguments):

@@ -250,6 +250,7 @@ class World:
     cellar: Cellar = field(default_factory=Cellar)
     forks: list[FakeMachine] = field(default_factory=list)
     fork_errors: dict[str, BaseException] = field(default_factory=dict)
+    fork_close_errors: dict[str, BaseException] = field(default_factory=dict)
     find_error: BaseException | None = None
     open_now: list[FakeMachine] = field(default_factory=list)
     most_open: int = 0
@@ -311,6 +312,8 @@ class Opener:
             yield machine
         finally:
             world.open_now.remove(machine)
+        if label in world.fork_close_errors:
+            raise world.fork_close_errors[label]
 
     async def find(self, kind: str, key: str) -> Frozen | None:
         if self.world.find_error:

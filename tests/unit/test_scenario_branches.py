@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import AsyncIterator
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from scenario_world import CATALOGUE, CommandResult, World, read, read_steps, step_mistakes, until
 
-from qa.errors import GuestPanic, HostError, SnapshotError
+from qa.errors import GuestPanic, HostError, QemuExited, SnapshotError
 from qa.events import Notice, StepFinished
+from qa.report.failures import print_failures
 from qa.report.folder import ResultsFolder
+from qa.report.html import render_html
 from qa.scenario.json_schema import script_schema
 from qa.scenario.lanes import TwoAtOnce
 from qa.scenario.results import RunResult, StepResult
@@ -208,6 +212,7 @@ async def test_as_many_run_at_once_as_are_admitted(world: World, tmp_path: Path)
     room = Room(3)
     assert (await world.run(script, admission=room)).outcome == "passed"
     assert (len(world.forks), world.most_open) == (16, 8)  # three that were admitted, and one in the place of the source
+    assert len(room.asked) == 7  # one runs in any case
     assert set(room.asked) == {((1 << 30) + (64 << 20), 3)}
 
 
@@ -226,6 +231,53 @@ async def test_a_fork_that_does_not_come_up_fails_its_branch_alone(world: World,
     branch = result.steps[1].steps[0]
     assert (branch.outcome, branch.hint, branch.evidence) == ("error", "boot cold", ["evidence/2.1-qemu.txt"])
     assert told(result.steps)["2.2"] == "passed"
+
+
+async def test_a_fork_that_cannot_be_closed_fails_its_branch_and_hides_no_failure(world: World, tmp_path: Path) -> None:
+    world.answers["up"] = CommandResult("up", 7)
+    world.fork_close_errors |= dict.fromkeys(["2.1-upgrade", "2.2-reboot"], QemuExited("QEMU is stuck"))
+    result = await run_steps(world, tmp_path, TWO)
+    upgrade, reboot = result.steps[1].steps
+    assert (upgrade.outcome, upgrade.detail) == ("failed", "step 2.1.1 (succeed: up) did not pass")
+    assert (reboot.outcome, reboot.detail) == ("error", "QEMU is stuck")
+
+
+async def test_the_time_of_a_branch_begins_when_there_is_room_for_it(world: World, tmp_path: Path) -> None:
+    result = await run_steps(world, tmp_path, "- fork: {count: 3, steps: [reboot]}", admission=Room(0))
+    one, two, three = result.steps[0].steps
+    assert one.started_s + one.duration_s <= two.started_s
+    assert two.started_s + two.duration_s <= three.started_s
+
+
+async def test_reports_of_one_machine_do_not_name_it_at_each_step(world: World, tmp_path: Path) -> None:
+    world.answers["up"] = CommandResult("up", 7)
+    result = await run_steps(world, tmp_path, TWO)
+    printed = io.StringIO()
+    print_failures(result, Console(file=printed, width=200), world.folder)
+    assert "  machine " not in printed.getvalue()
+    page = render_html(world.folder, result)
+    assert '<small class="on">' not in page
+    assert "Machine in branch 2.1-upgrade" in page
+
+
+async def test_a_wish_to_stop_while_machines_are_frozen_lets_them_go(world: World, tmp_path: Path) -> None:
+    script = read(tmp_path, "image: a\nmachines: {server: {}, client: {}}\nsteps: [reboot, branches: {x: [reboot]}]")
+    stop, hanging = Stop(), asyncio.Event()
+
+    async def hang(kind: str, *, key: str = "", title: str = "") -> Any:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    def begin_to_hang(event: Any) -> None:
+        if getattr(event, "index", "") == "1":
+            world.machines["client"].freeze = hang  # type: ignore[method-assign]
+
+    world.bus.subscribe(begin_to_hang)
+    running = asyncio.create_task(world.run(script, stop=stop))
+    await hanging.wait()
+    stop.request("enough")
+    assert (await running).outcome == "interrupted"
+    assert world.cellar.held == []
 
 
 async def test_machines_that_cannot_be_frozen_fail_the_step(world: World, tmp_path: Path) -> None:
@@ -313,6 +365,7 @@ async def _enter(admission: TwoAtOnce, done: list[int]) -> None:
         ("- branches: {a: []}", "1:19 'a' must not be empty"),
         ("- branches: {a: [reboo]}", "1:20 unknown verb 'reboo' -> did you mean 'reboot'?"),
         ("- branches: {branches: []}", "1:26 'branches' must not be empty"),
+        ("- branches: {branches: [reboot], a: []}", "1:39 'a' must not be empty"),
         ('- branches: {"": [reboot]}', "1:20 '' must not be empty"),
         ("- branch: {a: [reboot]}", "1:5 unknown verb 'branch' -> did you mean 'branches'?"),
         ("- parallel: {a: [reboot]}", "1:5 unknown verb 'parallel' -> use branches: {name: [...], name: [...]}"),

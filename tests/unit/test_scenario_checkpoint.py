@@ -162,6 +162,13 @@ async def test_a_state_that_does_not_load_is_a_notice_and_the_run_begins_at_its_
     assert set(world.machines) == {"server", "client"}
 
 
+async def test_from_the_first_step_on_that_uses_the_results_folder_nothing_is_kept(runs: Runs) -> None:
+    steps = "- succeed: a\n- succeed: 'ls ${run_dir}'\n- succeed: b"
+    await runs(steps)
+    assert ([state.title[:6] for state in runs.world.cellar.of_kind("checkpoint")], notices(runs.world)) == (["step 1"], [])
+    assert ran(await runs(steps)) == ["2", "3"]
+
+
 def same(folder: Path, steps: str, other: str) -> int:
     """After how many steps the two scripts have the same state."""
     chains = [chain(read_steps(folder, text), "tcg") for text in (steps, other)]
@@ -197,6 +204,8 @@ def test_variables_and_included_files_are_part_of_it(tmp_path: Path) -> None:
     write(tmp_path, "- succeed: a", "other.yaml")
     path = write(tmp_path, text)
     first = chain(read_script(path, CATALOGUE), "tcg")
+    condition = write(tmp_path, "image: a\nvars: {v: 1}\nsteps: [{reboot: , when: '${v} == 1'}]", "condition.yaml")
+    assert len({chain(read_script(condition, CATALOGUE, Given({"v": v})), "tcg")[0] for v in "12"}) == 2
     assert chain(read_script(path, CATALOGUE, Given({"v": "1"})), "tcg") == first
     with_other_value = chain(read_script(path, CATALOGUE, Given({"v": "2"})), "tcg")
     assert [one == two for one, two in zip(first, with_other_value, strict=True)] == [True, False, False]

@@ -97,6 +97,13 @@ async def test_only_the_last_try_is_kept(world: World, tmp_path: Path) -> None:
     assert len(world.cellar.of_kind("failure")) == 1
 
 
+async def test_branches_in_the_last_try_of_branches_are_kept(world: World, tmp_path: Path) -> None:
+    steps = "- branches: {x: [branches: {y: [succeed: bad]}]}\n  retry: {times: 1, delay: 0}"
+    result = await run_steps(world, tmp_path, steps)
+    assert result.kept
+    assert result.kept.step == "1.1.1.1.1"
+
+
 async def test_of_several_branches_the_first_that_fails_is_kept(world: World, tmp_path: Path) -> None:
     result = await run_steps(
         world, tmp_path, "- succeed: a\n- branches: {x: [succeed: b, succeed: bad], y: [succeed: c, reboot, succeed: bad]}"
@@ -205,6 +212,16 @@ async def test_of_a_branch_only_the_rest_is_run(world: World, tmp_path: Path) ->
     assert details(result.steps)["3"] == "only the rest of 'two' is run again"
     assert details(result.steps[1].steps)["2.1"] == "only the rest of 'two' is run again"
     assert [fork.memory for fork in again.forks] == [("a", "c", "bad", "good", "d")]
+
+
+async def test_a_resumed_step_that_is_tried_again_begins_anew(world: World, tmp_path: Path) -> None:
+    steps = "- retry: {times: 1, delay: 0}\n  subtest: {steps: [succeed: a, succeed: bad]}"
+    await run_steps(world, tmp_path, steps)
+    kept, script = read_kept(world.folder.path), read_steps(tmp_path, steps)
+    answers = {"bad": [BAD, CommandResult("bad")]}
+    again = World(ResultsFolder.create(tmp_path / "results", "again"), answers=answers, cellar=world.cellar)
+    result = await again.run(script, manner=Manner(reentry=kept.enter(script)))
+    assert (result.outcome, again.forks[0].memory[-3:]) == ("passed", ("bad", "a", "bad"))
 
 
 async def test_a_branch_is_found_by_its_name(world: World, tmp_path: Path) -> None:
