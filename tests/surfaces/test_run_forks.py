@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from program import Ended, Program
 from typist import Typist
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "branches.yaml"
 
 SCRIPT = """
 name: forks
@@ -267,6 +271,33 @@ def test_a_machine_that_was_booted_cold_is_kept_too(module_program: Program) -> 
     assert ended.result["machines"][0]["start"] == "cold"
     again = module_program.run("run", "--resume", ended.folder)
     assert (again.status, again.result["kept"]["step"]) == (1, "1")
+
+
+def test_the_example_runs_as_it_is(module_program: Program) -> None:
+    ended = module_program.run("run", EXAMPLE)
+    assert ended.status == 0, ended.text
+
+
+def test_branches_that_are_interrupted_leave_nothing(module_program: Program) -> None:
+    text = "image: builtin\nsteps: [branches: {a: [succeed: echo begun; sleep 1000], b: [succeed: sleep 1000]}]"
+    with module_program.start("run", "-v", module_program.script(text, "stopped.yaml")) as running:
+        running.wait_for("begun")
+        running.signal(signal.SIGINT, group=True)
+        ended = running.end()
+        assert running.qemus_are_gone()
+    assert (ended.status, ended.result["outcome"], ended.result["kept"]) == (130, "interrupted", None)
+    assert outcomes(ended)["1.1.1"] == "interrupted"
+    assert module_program.leftovers() == []
+    listed = json.loads(module_program.run("template", "list", "--all", "--json").stdout)
+    assert "snapshot" not in {one["kind"] for one in listed}
+
+
+def test_disks_of_forks_are_left_in_place_where_that_is_wanted(module_program: Program) -> None:
+    text = "image: builtin\nsteps: [branches: {a: [reboot], b: [reboot]}]".replace("reboot", "succeed: 'true'")
+    ended = module_program.run("run", "--keep", module_program.script(text, "kept.yaml"))
+    assert ended.status == 0, ended.text
+    kept = {path.name for path in ended.folder.glob("disks-*")}
+    assert kept == {"disks-machine", "disks-machine-1.1-a", "disks-machine-1.2-b"}
 
 
 def test_a_panic_is_not_kept(module_program: Program) -> None:
