@@ -16,13 +16,16 @@ from qa.doctor.report import (
     check_helpers,
     check_qemu,
     check_system,
+    check_warm_starts,
     failed,
 )
 from qa.errors import QaError
 from qa.host.accelerators import KvmDevice, kvm_device
+from qa.host.children import cannot_reach_children
 from qa.host.qemu import Qemu, find_qemu
 from qa.host.resources import resources
 from qa.paths import Paths
+from qa.snapshots.store import Store
 
 
 async def examine(
@@ -42,6 +45,8 @@ async def examine(
         qemu = error
     firmware = check_firmware()
     checks = [*check_system(resources(), paths.cache), *check_qemu(qemu), firmware]
+    if isinstance(qemu, Qemu):
+        checks.append(check_warm_starts(qemu, Store.of(paths, config), cannot_reach_children()))
     choice: Choice | None = None
     if isinstance(qemu, Qemu) and firmware.status == "ok":
         guest = make_boot(qemu)

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qa.doctor.judge import OLD_TCG, Accel, Choice, Trial, cause
-from qa.errors import QaError
+from qa.errors import QaError, SnapshotError
 from qa.host.accelerators import KvmDevice
+from qa.host.children import HINT as CHILDREN_HINT
 from qa.host.firmware import find_firmware
 from qa.host.helpers import Found, find_helpers
 from qa.host.packages import install_hint
 from qa.host.qemu import Qemu, find_qemu_img
 from qa.host.resources import Resources, free_space
+from qa.snapshots.store import Store
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -27,12 +29,8 @@ LEAST_MEMORY = 400 << 20
 """The built-in guest has 256 MiB, and software emulation takes up to 100 MiB more."""
 ENOUGH_DISK = 5 * GIB
 """A cloud image as it was pulled (0.5 GiB), its overlay, and a saved state of 1 GiB, for a few machines."""
-ENOUGH_SHM = GIB
-"""The memory of one frozen machine. Containers often have 64 MiB; files in the cache folder do then, more slowly."""
-
 NEWER_FEATURES = {
     "file-migration": "8.2",
-    "mapped-ram": "9.0",
     "exit-with-parent": "10.2",
 }
 """What is used when QEMU has it, and the version it came with."""
@@ -107,11 +105,6 @@ def check_system(resources: Resources, cache: Path) -> Iterator[Check]:
     else:
         yield Check("memory", "ok", detail, needed=True)
     yield _check_cache(cache)
-    if resources.shm < ENOUGH_SHM:
-        hint = "frozen machines go to the cache folder instead; in a container: --shm-size 2g"
-        yield Check("shared memory", "warning", f"{_size(resources.shm)} free in /dev/shm", hint)
-    else:
-        yield Check("shared memory", "ok", f"{_size(resources.shm)} free in /dev/shm")
 
 
 def _check_cache(cache: Path) -> Check:
@@ -147,6 +140,25 @@ def check_qemu(qemu: Qemu | QaError) -> Iterator[Check]:
         yield Check("qemu-img", "ok", str(find_qemu_img()), needed=True)
     except QaError as error:
         yield failed("qemu-img", error)
+
+
+def check_warm_starts(qemu: Qemu, store: Store, denied: str | None) -> Check:
+    """Whether machines can start from frozen states. ``denied``: why memory of children cannot be reached."""
+    name, boots = "warm starts", "machines boot each time"
+    if "file-migration" not in qemu.features:
+        hint = f"QEMU {NEWER_FEATURES['file-migration']} and newer can"
+        return Check(name, "warning", f"{boots}: QEMU {qemu.version_text} cannot go on from a frozen state", hint)
+    if denied:
+        return Check(name, "warning", f"{boots}: the memory of a child process cannot be reached ({denied})", CHILDREN_HINT)
+    if not store.root.exists():
+        return Check(name, "ok", f"nothing is kept yet in {store.root}")
+    try:
+        taken = sum(one.size for one in store.entries())
+        limit = store.allowance(taken)
+    except (SnapshotError, OSError) as error:
+        detail = error.message if isinstance(error, SnapshotError) else f"{store.root} cannot be read: {error.strerror}"
+        return Check(name, "warning", f"{boots}: {detail}", getattr(error, "hint", None))
+    return Check(name, "ok", f"{_size(taken)} of {_size(limit)} in {store.root}")
 
 
 def check_firmware() -> Check:

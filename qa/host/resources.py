@@ -1,4 +1,4 @@
-"""How much of this host we may use: memory, processors, disk and shared memory, with the limits of containers."""
+"""How much of this host we may use: memory, processors and disk, with the limits of containers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ class Resources:
         memory: bytes that can be had now without swapping, within the limits of all control groups around us.
         memory_total: bytes that there are at most, within the same limits.
         cpus: processors that may be used, at least 1; a quota of 1.5 counts as 2.
-        shm: bytes free in ``/dev/shm``; 0 where there is none.
     """
 
     memory: int
     memory_total: int
     cpus: int
-    shm: int
 
 
 def resources(root: Path = Path("/")) -> Resources:
@@ -35,17 +33,12 @@ def resources(root: Path = Path("/")) -> Resources:
         available = min(available, max(0, limit - used))
     cpus = len(os.sched_getaffinity(0))
     quotas = [math.ceil(quota) for quota in _cpu_quotas(root)]
-    return Resources(available, total, max(1, min([cpus, *quotas])), free_space(root / "dev/shm", missing=0))
+    return Resources(available, total, max(1, min([cpus, *quotas])))
 
 
-def free_space(folder: Path, missing: int | None = None) -> int:
-    """Bytes that an ordinary user may still write in ``folder``, or in what will hold it when it does not exist yet.
-
-    With ``missing`` given, that is the answer for a folder that is not there.
-    """
+def free_space(folder: Path) -> int:
+    """Bytes that an ordinary user may still write in ``folder``, or in what will hold it when it does not exist yet."""
     while not folder.exists():
-        if missing is not None:
-            return missing
         folder = folder.parent
     return shutil.disk_usage(folder).free
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qa.errors import QemuFailed
+from qa.host.children import HINT
 from qa.qemu.monitor import Monitor
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -123,5 +124,4 @@ class ProcessMemory:
 
 
 def _denied(error: OSError) -> QemuFailed:
-    hint = "the kernel's setting kernel.yama.ptrace_scope must be 0 or 1, and a container must not take it away"
-    return QemuFailed(f"the memory of QEMU cannot be reached: {error.strerror}", hint=hint)
+    return QemuFailed(f"the memory of QEMU cannot be reached: {error.strerror}", hint=HINT)

@@ -11,7 +11,6 @@ import pytest
 from qa.doctor.judge import Choice, Trial
 from qa.doctor.report import (
     ENOUGH_MEMORY,
-    ENOUGH_SHM,
     GIB,
     LEAST_MEMORY,
     NEEDED_FEATURES,
@@ -24,14 +23,16 @@ from qa.doctor.report import (
     check_helpers,
     check_qemu,
     check_system,
+    check_warm_starts,
 )
 from qa.errors import QemuExited, ToolMissing
 from qa.host.accelerators import KvmDevice
 from qa.host.helpers import HELPERS, Found
 from qa.host.qemu import Qemu
 from qa.host.resources import Resources
+from qa.snapshots.store import Store
 
-PLENTY = Resources(memory=8 * GIB, memory_total=16 * GIB, cpus=4, shm=8 * GIB)
+PLENTY = Resources(memory=8 * GIB, memory_total=16 * GIB, cpus=4)
 QEMU = Qemu(Path("/usr/bin/qemu"), (10, 2, 0), "Debian 1:10.2", frozenset({*NEEDED_FEATURES, *NEWER_FEATURES, "accel:tcg"}))
 OPENS = KvmDevice("opens", "/dev/kvm opens")
 
@@ -76,16 +77,28 @@ def test_a_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert f"({tmp_path / 'file'} does not allow it)" in check.detail
 
 
-def test_little_shared_memory(tmp_path: Path) -> None:
-    check = system(replace(PLENTY, shm=ENOUGH_SHM - 1), tmp_path)["shared memory"]
-    assert (check.status, check.needed) == ("warning", False)
-    assert "--shm-size" in str(check.hint)
+def test_warm_starts(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", 1 << 30)
+    check = check_warm_starts(QEMU, store, None)
+    assert (check.status, check.detail) == ("ok", f"nothing is kept yet in {tmp_path}/store")
+    with store.draft("template", key="k", title="t") as draft:
+        (draft.folder / "memory").write_bytes(b"x" * (5 << 20))
+        draft.commit()
+    assert check_warm_starts(QEMU, store, None).detail == f"5 MiB of 1.0 GiB in {tmp_path}/store"
+    denied = check_warm_starts(QEMU, store, "Operation not permitted")
+    assert (denied.status, denied.needed) == ("warning", False)
+    assert "ptrace_scope" in str(denied.hint)
+    old = check_warm_starts(replace(QEMU, features=frozenset()), store, None)
+    assert (old.status, old.hint) == ("warning", "QEMU 8.2 and newer can")
+    store.root.chmod(0o777)
+    open_to_all = check_warm_starts(QEMU, store, None)
+    assert (open_to_all.status, "can be written to by others" in open_to_all.detail) == ("warning", True)
 
 
 def test_a_complete_qemu() -> None:
     checks = by_name(check_qemu(QEMU))
     assert checks["QEMU"] == Check("QEMU", "ok", "10.2.0 (Debian 1:10.2) at /usr/bin/qemu", needed=True)
-    assert checks["QEMU features"].detail == "has file-migration, mapped-ram, exit-with-parent"
+    assert checks["QEMU features"].detail == "has file-migration, exit-with-parent"
 
 
 def test_what_an_older_qemu_does_not_have_yet_is_named_with_its_version() -> None:
@@ -93,9 +106,7 @@ def test_what_an_older_qemu_does_not_have_yet_is_named_with_its_version() -> Non
     checks = by_name(check_qemu(old))
     assert checks["QEMU"].detail == "10.2.0 at /usr/bin/qemu"
     assert checks["QEMU features"].status == "ok"
-    assert checks["QEMU features"].detail.endswith(
-        "not yet file-migration (QEMU 8.2), mapped-ram (QEMU 9.0), exit-with-parent (QEMU 10.2)"
-    )
+    assert checks["QEMU features"].detail.endswith("not yet file-migration (QEMU 8.2), exit-with-parent (QEMU 10.2)")
 
 
 @pytest.mark.parametrize("feature", NEEDED_FEATURES)

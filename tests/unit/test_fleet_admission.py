@@ -16,7 +16,7 @@ class House:
     """A host with 4 processors and 8 GB, and requests on it by name."""
 
     def __init__(self, at_most: int | None = None) -> None:
-        self.host = Resources(memory=8 * GB, memory_total=9 * GB, cpus=4, shm=0)
+        self.host = Resources(memory=8 * GB, memory_total=9 * GB, cpus=4)
         self.said: list[str] = []
         self.admission = Admission(at_most, say=self.said.append, look=lambda: self.host)
         self.running: list[str] = []

@@ -35,7 +35,7 @@ def group(folder: Path, **files: str | int) -> None:
 
 
 def test_a_host_without_limits(root: Path) -> None:
-    assert resources(root) == Resources(memory=6000 * MIB, memory_total=8000 * MIB, cpus=8, shm=0)
+    assert resources(root) == Resources(memory=6000 * MIB, memory_total=8000 * MIB, cpus=8)
 
 
 def test_an_old_kernel_that_does_not_tell_what_is_available(root: Path) -> None:
@@ -98,11 +98,6 @@ def test_affinity_counts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resources(root).cpus == 1
 
 
-def test_shared_memory(root: Path) -> None:
-    (root / "dev/shm").mkdir(parents=True)
-    assert resources(root).shm > 0
-
-
 def test_free_space_of_a_folder_that_is_yet_to_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
     real = shutil.disk_usage
@@ -114,4 +109,3 @@ def test_free_space_of_a_folder_that_is_yet_to_be_made(tmp_path: Path, monkeypat
     monkeypatch.setattr(shutil, "disk_usage", usage)
     assert free_space(tmp_path / "a" / "b") > 0
     assert asked == [tmp_path]
-    assert free_space(tmp_path / "a", missing=5) == 5

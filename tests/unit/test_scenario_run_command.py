@@ -250,7 +250,7 @@ def test_an_overview_that_cannot_be_written_is_told_and_hides_nothing(
 
 @pytest.mark.parametrize(("cpus", "at_once"), [(1, 2), (2, 1)])
 async def test_runs_begin_as_the_host_has_room(tmp_path: Path, cpus: int, at_once: int) -> None:
-    host = Resources(memory=1 << 33, memory_total=1 << 33, cpus=2, shm=0)
+    host = Resources(memory=1 << 33, memory_total=1 << 33, cpus=2)
     text = f"image: a\nmachine: {{cpus: {cpus}, memory: 1G}}\nmatrix: {{n: [1, 2, 3]}}\nsteps: [wait_for_file: /x]"
     scripts = read_runs(write(tmp_path, text), CATALOGUE)
     worlds: list[World] = []
