@@ -274,7 +274,7 @@ async def test_many_commands_one_after_the_other(run: Runner) -> None:
 async def test_another_one_goes_on_with_the_shell_of_a_slot(run: Runner) -> None:
     """As after a thaw: nothing in the guest says hello again."""
     assert (await run("echo one")).out == b"one\n"
-    await run("sleep 60 >/dev/null 2>&1 & true")
+    background = int((await run("sleep 60 >/dev/null 2>&1 & echo $!")).out)
     other = Slot(1, run.slot._output, run.slot._errors)
     other.recall(json.loads(json.dumps(run.slot.known())))
     assert other.known() == run.slot.known()
@@ -283,3 +283,4 @@ async def test_another_one_goes_on_with_the_shell_of_a_slot(run: Runner) -> None
     kill_running(other)
     await other.resync()
     assert (await again("echo three")).out == b"three\n"
+    os.kill(background, signal.SIGKILL)
