@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from qa.deadline import format_duration
 from qa.errors import SnapshotUnusable, UsageError
 from qa.events import Bus
 from qa.guest.channel import Channel
@@ -97,10 +98,14 @@ def what_changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Kept:
-    """A frozen state of a machine, kept from being removed until it is released."""
+    """A frozen state of a machine, kept from being removed until it is released.
+
+    ``pause_s`` tells for how many seconds the machine stood still.
+    """
 
     entry: Entry
     lease: Lease
+    pause_s: float = 0.0
 
     @property
     def id(self) -> str:
@@ -156,7 +161,7 @@ class Freezing(Power):
         self._points[name] = kept.entry
         kept.release()  # this machine itself holds it
         await asyncio.to_thread(self._hold_what_is_needed)
-        return f"{name}: {kept.entry.size / (1 << 20):.1f} MB"
+        return f"{name}: {kept.entry.size / (1 << 20):.1f} MB, stood still for {format_duration(kept.pause_s)}"
 
     async def restore(self, name: SnapshotName) -> None:
         """Go back to a restore point: all that happened since is undone, and the machine is on or off as it was then."""
@@ -215,7 +220,7 @@ class Freezing(Power):
                 if self._power is not None:
                     self._power.nodes = frozen.disks
                 await asyncio.to_thread(self._hold_what_is_needed)
-                kept = Kept(frozen.entry, frozen.entry.hold())
+                kept = Kept(frozen.entry, frozen.entry.hold(), frozen.pause_s)
                 closing = stack.pop_all()
             await asyncio.to_thread(closing.close)
             return kept
