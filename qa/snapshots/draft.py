@@ -80,7 +80,10 @@ class Draft:
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
             machine = json.loads(json.dumps(machine, allow_nan=False))  # what is no JSON would come back as something else
-            manifest = Manifest(id=self.id, created=created, files=files, bases=bases, machine=machine, **self._fields).sealed()
+            place = str(self.final.absolute())
+            manifest = Manifest(
+                id=self.id, created=created, files=files, place=place, bases=bases, machine=machine, **self._fields
+            ).sealed()
             if Manifest.model_validate_json(manifest.render()) != manifest:
                 raise ValueError("it reads differently from how it was written")
         except (ValidationError, TypeError, ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,8 +54,9 @@ class StoreFolder:
             OSError: it cannot be made.
             SnapshotError: it is not to be trusted.
         """
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.is_there()
+        if not self.is_there():
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.is_there()
 
     def is_there(self) -> bool:
         """Whether there is a store.
@@ -70,7 +72,7 @@ class StoreFolder:
             raise SnapshotError(f"the store of frozen machines {self.root} cannot be read: {error.strerror}") from error
         if reason := distrust(status):
             hint = "the setting snapshots names another folder"
-            if status.st_uid == os.geteuid():
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
                 hint = f"chmod 700 {self.root}, or use another folder: {hint}"
             raise SnapshotError(f"the store of frozen machines {self.root} is not used: it {reason}", hint=hint)
         return True

@@ -28,6 +28,7 @@ Kind = Literal["template", "snapshot", "failure", "checkpoint"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ID = re.compile(r"[0-9a-f]{16}")
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_PATH = r"^/[^\x00]*$"
 _FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -50,7 +51,7 @@ class FileRecord(Strict):
 class Base(Strict):
     """A file outside of the store that the disks build on, as it was when the machine was frozen."""
 
-    path: str = Field(pattern=r"^/[^\x00]*$")
+    path: str = Field(pattern=_PATH)
     size: int = Field(ge=0)
     mtime_ns: int
 
@@ -88,6 +89,7 @@ class Manifest(Strict):
         ephemeral: a restore point of one run, worthless as soon as nobody holds it.
         parents: the entries whose memory or disk layers it builds on.
         files: the files of its folder, by name.
+        place: its folder as it was made: that is where its disks name each other.
         bases: files outside of the store that it builds on.
         machine: whatever is needed to continue it; only who thaws it understands that.
         digest: of all the rest, so that a changed byte shows.
@@ -102,6 +104,7 @@ class Manifest(Strict):
     ephemeral: bool
     parents: tuple[Id, ...]
     files: dict[Annotated[str, Field(pattern=_FILE)], FileRecord]
+    place: str = Field(pattern=_PATH)
     bases: tuple[Base, ...]
     machine: dict[str, Any]
     digest: str = Field("0" * 64, pattern=_SHA256)

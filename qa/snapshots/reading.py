@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qa.errors import SnapshotUnusable
 from qa.snapshots.entry import Entry
-from qa.snapshots.manifest import Manifest, read_bounded, read_manifest, reason, unreadable, unusable
+from qa.snapshots.manifest import Manifest, one_line, read_bounded, read_manifest, reason, unreadable, unusable
 
 if TYPE_CHECKING:
     from qa.snapshots.store import Store
@@ -72,7 +72,9 @@ class Reader:
 
 
 def _look(folder: Path, manifest: Manifest) -> None:
-    """Whether the files are what the manifest says, as far as their sizes tell."""
+    """Whether the files are what the manifest says and where it says, as far as their sizes tell."""
+    if not _is_at(folder, manifest.place):
+        raise unusable(manifest.id, f"it was moved or copied from {one_line(manifest.place)}, and its disks work only there")
     for name, record in manifest.files.items():
         try:
             status = (folder / name).lstat()
@@ -89,6 +91,14 @@ def _look(folder: Path, manifest: Manifest) -> None:
     for base in manifest.bases:
         if problem := base.problem():
             raise unusable(manifest.id, f"{base.path}, which its disks build on, {problem}")
+
+
+def _is_at(folder: Path, place: str) -> bool:
+    """Whether ``place`` leads to ``folder``, by whatever links."""
+    try:
+        return folder.samefile(place)
+    except OSError:
+        return False
 
 
 def boot_id() -> str:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -353,8 +354,39 @@ def test_all_that_is_recorded_is_in_the_digest(entry: Entry) -> None:
     assert re.fullmatch(r"[0-9a-f]{64}", record["digest"])
     others: dict[str, object] = {
         "id": "0" * 16, "kind": "failure", "key": "l", "title": "", "created": "2000-01-01T00:00:00Z", "ephemeral": True,
-        "parents": ("0" * 16,), "files": {}, "bases": (Base(path="/", size=0, mtime_ns=0),), "machine": {},
+        "parents": ("0" * 16,), "files": {}, "place": "/", "bases": (Base(path="/", size=0, mtime_ns=0),), "machine": {},
     }  # fmt: skip
     assert set(others) == set(record) - {"digest", "schema"}
     for name, value in others.items():
         assert entry.manifest.model_copy(update={name: value}).sealed().digest != record["digest"], name
+
+
+@pytest.mark.parametrize("way", ["moved", "copied"])
+def test_disks_name_each_other_by_their_place_so_a_store_cannot_be_moved(store: Store, entry: Entry, way: str) -> None:
+    elsewhere = Store(store.root.with_name("elsewhere"), store.limit)
+    if way == "moved":
+        store.root.rename(elsewhere.root)
+    else:
+        shutil.copytree(store.root, elsewhere.root)
+    assert f"it was moved or copied from {entry.folder}, " in reason(elsewhere, entry)
+
+
+def test_a_store_can_be_reached_through_links(store: Store, entry: Entry) -> None:
+    linked = store.root.with_name("linked")
+    linked.symlink_to(store.root)
+    assert Store(linked, store.limit).get(entry.id).manifest == entry.manifest
+
+
+def test_a_store_whose_path_is_a_link_to_where_it_was_moved_works(store: Store, entry: Entry) -> None:
+    store.root.rename(store.root.with_name("elsewhere"))
+    store.root.symlink_to("elsewhere")
+    assert store.get(entry.id).manifest == entry.manifest
+
+
+def test_a_file_in_the_place_of_the_store_is_told(store: Store) -> None:
+    store.root.write_text("precious")
+    for use in (store.entries, store.prune, lambda: store.draft("snapshot").__enter__()):
+        with pytest.raises(SnapshotError, match="is not used: it is no folder") as caught:
+            use()
+        assert caught.value.hint == "the setting snapshots names another folder"
+    assert store.root.read_text() == "precious"
