@@ -114,6 +114,7 @@ async def _run(
     from qa.events import Bus
     from qa.fleet import Owner
     from qa.fleet.admission import Admission
+    from qa.host.resources import use_all_descriptors
     from qa.operations.boot import Host
     from qa.report.overview import Command
     from qa.report.terminal import TerminalReport
@@ -123,6 +124,7 @@ async def _run(
     from qa.scenario.stop import Stop, stop_on_signals
     from qa.scenario.verdict import most_serious
 
+    use_all_descriptors()
     console = Console(file=lasting(sys.stderr))
     bus, stop = Bus(), Stop()
     summary = console if show.as_json else Console(file=lasting(sys.stdout))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +36,13 @@ def resources(root: Path = Path("/")) -> Resources:
     cpus = len(os.sched_getaffinity(0))
     quotas = [math.ceil(quota) for quota in _cpu_quotas(root)]
     return Resources(available, total, max(1, min([cpus, *quotas])))
+
+
+def use_all_descriptors() -> None:
+    """Let this process and its children open as many files as the system allows: every frozen layer is kept open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def free_space(folder: Path) -> int:

@@ -53,6 +53,18 @@ async def create_next_layer(path: Path, *, below: Path, size: int) -> None:
     await require([*into[:6], "-F", "qcow2", "-b", below.absolute(), *into[6:]], f"cannot make an overlay on {below}")
 
 
+async def rest_on(path: Path, base: Image | None) -> None:
+    """Make the qcow2 file at ``path`` build on ``base`` alone, or on nothing: what lies between is written into it.
+
+    Raises:
+        NoSpace: the file system is full.
+        ImageError: qemu-img refused.
+    """
+    argv: list[str | Path] = ["qemu-img", "rebase", "-q", "-f", "qcow2"]
+    below: list[str | Path] = ["-F", base.format, "-b", base.path.absolute()] if base else ["-b", ""]
+    await require([*argv, *below, path], f"cannot make {path.name} independent of frozen states")
+
+
 def overlay_size(path: Path) -> int:
     """What a guest sees of a qcow2 file of ours, in bytes, from the file's header: asking qemu-img takes longer."""
     with path.open("rb") as file:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from qa.deadline import format_duration
 from qa.errors import SnapshotUnusable, UsageError
@@ -20,10 +19,11 @@ from qa.guest.channel import Channel
 from qa.guest.entry import go_on_with
 from qa.guest.freshen import freshen, renew_identity
 from qa.guest.readiness import READY, Ladder
+from qa.machine.known import Kept, Known, read_known, what_changed
 from qa.machine.power_verbs import Power
 from qa.machine.setup import SSH_PORT, MachineSetup
 from qa.qemu.argv import disk_node
-from qa.snapshots.record import CONSOLE, Record, read_record
+from qa.snapshots.record import CONSOLE, read_record
 
 if TYPE_CHECKING:
     from qa.machine.power import PowerCycle
@@ -36,90 +36,11 @@ SnapshotName = Annotated[str, Field(min_length=1, max_length=100, description="N
 ANSWER_LIMIT = 60.0
 """Seconds, before the factor, for the first answer of a guest that goes on. On an idle host it takes 0.2 under emulation."""
 
+LONGEST_CHAIN = 100
+"""Each freeze puts a layer on every disk, and QEMU and we keep all of them open."""
+
 LOADED = "frozen state loaded"
 """Rung of the ladder to readiness: the guest runs."""
-
-
-class Known(BaseModel):
-    """What we knew of a machine when it was frozen.
-
-    Attributes:
-        name: its name then.
-        made_of: what it was made of, see `MachineSetup`.
-        recent: bytes of its console since it was last started.
-        shell: of the root shell, see `ShellChannel.known`.
-        booted: it had come up.
-        channel: how commands reached it; empty while it was not ready.
-        ssh: of its SSH access, see `SshAccess.known`; secret.
-        points: name of each restore point to the id of its entry, which is among those that this one builds on.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    name: str
-    made_of: dict[str, str]
-    recent: int = Field(ge=0)
-    shell: dict[str, Any]
-    booted: bool
-    channel: str
-    ssh: dict[str, str] | None
-    points: dict[str, str] = {}
-
-    def tell(self, power: PowerCycle) -> None:
-        """Have the parts of ``power`` know it.
-
-        Raises:
-            SnapshotUnusable: it is not complete.
-        """
-        try:
-            power.shell.recall(self.shell)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise SnapshotUnusable("what was known of the frozen machine's shell is not complete") from error
-        if self.booted:
-            power.vitals.booted()
-
-
-def read_known(record: Record) -> Known:
-    """What we knew of a machine that was on.
-
-    Raises:
-        SnapshotUnusable: this version does not understand it.
-    """
-    try:
-        return Known.model_validate(record.known)
-    except ValidationError as error:
-        raise SnapshotUnusable("the frozen machine was written by another version of anima-qa") from error
-
-
-def what_changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The parts that a machine is made of (see `MachineSetup`) that are not what they were when it was frozen."""
-    return [part for part in {**then, **now} if then.get(part) != now.get(part)]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A frozen state of a machine, kept from being removed until it is released.
-
-    ``pause_s`` tells for how many seconds the machine stood still.
-    """
-
-    entry: Entry
-    lease: Lease
-    pause_s: float = 0.0
-
-    @property
-    def id(self) -> str:
-        """Its name in the store."""
-        return self.entry.id
-
-    @property
-    def title(self) -> str:
-        """What it is, for people."""
-        return self.entry.manifest.title
-
-    def release(self) -> None:
-        """Let it go: whether it stays in the store is then the store's to decide."""
-        self.lease.close()
 
 
 def _release(freezing: asyncio.Future[Kept]) -> None:
@@ -208,6 +129,9 @@ class Freezing(Power):
     async def _freeze_now(self, kind: Kind, key: str, title: str, points: dict[str, Entry]) -> Kept:
         from qa.snapshots.freeze import freeze  # noqa: PLC0415 -- loads QEMU's monitor
 
+        if self._below and len(self._below.ancestors) >= LONGEST_CHAIN:
+            hint = "go back to an earlier restore point first"
+            raise UsageError(f"{self.name} was frozen {LONGEST_CHAIN} times on end, which is the most", hint=hint)
         async with self._changing:
             parents = [entry.id for entry in (self._below, *points.values()) if entry]
             with ExitStack() as stack:

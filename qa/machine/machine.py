@@ -78,12 +78,16 @@ class Machine(Freezing, Looking, Hands):
             qemu_log=beside(setup.qemu_log),
         )
 
+    async def end(self) -> None:
+        """Switch off for good; its files are still there."""
+        await self._switch_off("destroyed")
+
     async def destroy(self) -> None:
         """Switch off, with all forks; let go of frozen states, close the logs. A log that could not be written whole is told."""
         forks, self._forks = self._forks, []
         for fork in forks:
             await fork.destroy()
-        await self._switch_off("destroyed")
+        await self.end()
         await self._let_go()
         if error := self._console.error:
             self.bus.notice(f"the console log of {self.name} is not complete: {error.strerror}", "warning")

@@ -20,7 +20,7 @@ from qa.host.accelerators import cpu_model
 from qa.host.firmware import Firmware
 from qa.host.qemu import Qemu
 from qa.images.image import Image
-from qa.images.overlay import create_disk, create_overlay
+from qa.images.overlay import create_disk, create_overlay, rest_on
 from qa.images.probe import stat_identity
 from qa.images.seed import render_user_data, template_digest, write_seed
 from qa.operations.options import MachineOptions
@@ -158,6 +158,24 @@ class Blueprint:
             smbios_strings=smbios_strings("key" if self.wants_ssh else None),
         )
         return build_argv(Path("qemu"), spec, {name: number for number, name in enumerate(channel_names(spec))})
+
+
+async def keep_disks(disks: tuple[Disk, ...], blueprint: Blueprint) -> None:
+    """Make the disks of a machine that is off independent of frozen states, and give them the names that they began with.
+
+    Raises:
+        NoSpace: the file system is full.
+        ImageError: qemu-img refused.
+    """
+    for disk, plain, base in zip(
+        disks, blueprint.disks(disks[0].path.parent), (blueprint.image, *blueprint.others, None), strict=False
+    ):
+        if disk.path == plain.path or disk.read_only:
+            continue
+        await rest_on(disk.path, base)
+        disk.path.replace(plain.path)
+        for layer in plain.path.parent.glob(f"{plain.path.stem}.*.qcow2"):
+            layer.unlink()
 
 
 def _digest(value: Any) -> str:

@@ -25,7 +25,7 @@ from qa.host.resources import resources
 from qa.images.image import Image
 from qa.images.resolve import resolve
 from qa.machine import Machine
-from qa.operations.blueprint import Blueprint
+from qa.operations.blueprint import Blueprint, keep_disks
 from qa.operations.options import MachineOptions
 from qa.operations.starting import Starter
 from qa.paths import Paths
@@ -132,7 +132,7 @@ class Host:
             try:
                 yield machine
             finally:
-                await machine.destroy()
+                await self._end(machine, blueprint)
 
     @asynccontextmanager
     async def open_fork(self, blueprint: Blueprint, entry: Entry, *, place: Place, bus: Bus) -> AsyncGenerator[Machine]:
@@ -147,7 +147,16 @@ class Host:
             try:
                 yield machine
             finally:
-                await machine.destroy()
+                await self._end(machine, blueprint)
+
+    async def _end(self, machine: Machine, blueprint: Blueprint) -> None:
+        """Switch off, and let go. Disks that are kept shall build on their images, not on states that go away."""
+        try:
+            if self.keep:
+                await machine.end()
+                await keep_disks(machine.disks, blueprint)
+        finally:
+            await machine.destroy()
 
     def _tell_accelerator(self, choice: Choice, bus: Bus) -> None:
         """Once for each run, however many machines it has."""

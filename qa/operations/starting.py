@@ -20,7 +20,7 @@ from qa.errors import (
 )
 from qa.events import Bus
 from qa.machine import Machine, MachineSetup
-from qa.machine.freezing import read_known, what_changed
+from qa.machine.known import read_known, what_changed
 from qa.machine.setup import BOOT_LIMIT, Login
 from qa.operations.blueprint import Blueprint
 from qa.snapshots.record import read_record

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from qa.errors import UsageError
 from qa.events import Bus
 from qa.machine import Machine
-from qa.machine.freezing import Kept
+from qa.machine.known import Kept
 from qa.operations.blueprint import Blueprint
 from qa.operations.boot import Host, Place
 from qa.operations.options import MachineOptions

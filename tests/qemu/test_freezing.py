@@ -23,7 +23,7 @@ from qa.host.firmware import find_firmware
 from qa.host.qemu import find_qemu
 from qa.images.image import Image
 from qa.machine import Machine, MachineSetup
-from qa.machine.freezing import Kept
+from qa.machine.known import Kept
 from qa.qemu.memory import Block, ProcessMemory, find_blocks
 from qa.qemu.monitor import Monitor
 from qa.qemu.spec import Disk

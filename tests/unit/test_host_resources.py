@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from pathlib import Path
 
 import pytest
 
-from qa.host.resources import Resources, free_space, resources
+from qa.host.resources import Resources, free_space, resources, use_all_descriptors
 
 MIB = 1 << 20
 
@@ -109,3 +110,13 @@ def test_free_space_of_a_folder_that_is_yet_to_be_made(tmp_path: Path, monkeypat
     monkeypatch.setattr(shutil, "disk_usage", usage)
     assert free_space(tmp_path / "a" / "b") > 0
     assert asked == [tmp_path]
+
+
+def test_all_descriptors_that_are_allowed_are_used() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+    try:
+        use_all_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

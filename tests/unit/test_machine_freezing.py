@@ -23,7 +23,7 @@ from qa.events import Bus
 from qa.guest.port import Port
 from qa.images.image import Image
 from qa.machine import Machine, MachineSetup
-from qa.machine.freezing import Known
+from qa.machine.known import Known
 from qa.machine.power import PowerCycle
 from qa.qemu.argv import MONITOR, SERIAL
 from qa.snapshots.freeze import Frozen, Subject, freeze

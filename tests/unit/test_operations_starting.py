@@ -28,7 +28,7 @@ from qa.errors import (
 )
 from qa.events import Bus, Notice
 from qa.machine import MachineSetup
-from qa.machine.freezing import Kept, Known
+from qa.machine.known import Kept, Known
 from qa.operations.blueprint import Blueprint
 from qa.operations.options import LoginOptions, MachineOptions
 from qa.operations.starting import Starter
