@@ -278,8 +278,15 @@ def test_the_example_runs_as_it_is(module_program: Program) -> None:
     assert ended.status == 0, ended.text
 
 
+def restore_points(program: Program) -> set[str]:
+    """Those in the store, which other tests may have left for good reason."""
+    listed = json.loads(program.run("template", "list", "--all", "--json").stdout)
+    return {one["id"] for one in listed if one["kind"] == "snapshot"}
+
+
 def test_branches_that_are_interrupted_leave_nothing(module_program: Program) -> None:
     text = "image: builtin\nsteps: [branches: {a: [succeed: echo begun; sleep 1000], b: [succeed: sleep 1000]}]"
+    before = restore_points(module_program)
     with module_program.start("run", "-v", module_program.script(text, "stopped.yaml")) as running:
         running.wait_for("begun")
         running.signal(signal.SIGINT, group=True)
@@ -288,8 +295,7 @@ def test_branches_that_are_interrupted_leave_nothing(module_program: Program) ->
     assert (ended.status, ended.result["outcome"], ended.result["kept"]) == (130, "interrupted", None)
     assert outcomes(ended)["1.1.1"] == "interrupted"
     assert module_program.leftovers() == []
-    listed = json.loads(module_program.run("template", "list", "--all", "--json").stdout)
-    assert "snapshot" not in {one["kind"] for one in listed}
+    assert restore_points(module_program) == before
 
 
 def test_disks_of_forks_are_left_in_place_where_that_is_wanted(module_program: Program) -> None:
