@@ -92,8 +92,14 @@ async def require(argv: Sequence[str | Path], what: str, *, file_limit: int | No
     """Like `run_tool`, for programs that must succeed. ``what`` begins the message of the error: ``cannot create ...``."""
     result = await run_tool(argv, file_limit=file_limit)
     if result.exit_code:
-        raise ImageError(f"{what}: {last_line(result.stderr)}", evidence={"what it said": result.stderr})
+        raise ImageError(f"{what}: {_why(argv[0], result)}", evidence={"what it said": result.stderr})
     return result
+
+
+def _why(program: str | Path, result: ToolResult) -> str:
+    if result.exit_code < 0 and not result.stderr.strip():
+        return f"{Path(program).name} was killed by signal {-result.exit_code}"
+    return last_line(result.stderr)
 
 
 async def end_group(process: asyncio.subprocess.Process, patience_s: float = 5.0) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import shutil
+import signal
 import socket
 import termios
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from qa.console import SerialConsole
-from qa.errors import QaError, QemuExited, SnapshotUnusable
+from qa.errors import QaError, QemuExited, QemuFailed, SnapshotUnusable
 from qa.events import Bus, QmpEvent
 from qa.guest.port import Port
 from qa.guest.shell import ShellChannel
@@ -123,11 +124,18 @@ class PowerCycle:
         try:
             await power._connect(spec, recall)
         except BaseException as error:
-            await asyncio.shield(power.stop("QEMU did not start"))
+            ended = False
+            try:
+                if isinstance(error, QemuExited) or isinstance(error.__cause__, QemuExited | QemuFailed):
+                    ended = await process.has_ended()
+            finally:
+                await asyncio.shield(power.stop("QEMU did not start"))
             if isinstance(error, QemuExited | SnapshotUnusable):
                 status = process.exited.result()
                 how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
                 error.evidence.setdefault(f"QEMU {how}; its last messages", process.log_tail())
+                if ended and status == -signal.SIGKILL:  # that came from outside, whatever QEMU was doing just then
+                    raise QemuExited(f"QEMU of {setup.name} {how} while it started", evidence=error.evidence) from error
             raise
         return power
 

@@ -18,6 +18,9 @@ from qa.errors import QemuFailed, ToolMissing
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
+END_LIMIT = 1.0
+"""Seconds between the end of its channels and its own end: releasing a guest's memory takes the kernel some time."""
+
 LOG_TAIL = 4096
 """Bytes of QEMU's own messages that are shown when it ends."""
 
@@ -71,6 +74,11 @@ class QemuProcess:
                 return file.read().decode(errors="replace")
         except OSError as error:
             return f"({self.log} cannot be read: {error.strerror})"
+
+    async def has_ended(self) -> bool:
+        """Whether it ended without us, now that its channels are closed: the kernel tells that a moment later."""
+        await asyncio.wait({self.exited}, timeout=END_LIMIT)
+        return self.exited.done()
 
     def kill(self) -> None:
         """SIGKILL, now. Nothing happens when it is gone already."""

@@ -486,6 +486,27 @@ async def test_two_restores_at_once_leave_one_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["human-monitor-command", "migrate-incoming", "query-migrate", "cont"])
+async def test_a_qemu_that_is_killed_in_the_middle_of_a_thaw_says_nothing_of_the_frozen_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    setup = setup_in(tmp_path)
+    execute = Monitor.execute
+    async with on(setup) as vm:
+        kept = await vm.machine.freeze("snapshot")
+
+    async def kill_first(monitor: Monitor, name: str, *arguments: Any) -> Any:
+        if name == command:
+            os.kill(qemus()[0], signal.SIGKILL)
+        return await execute(monitor, name, *arguments)
+
+    monkeypatch.setattr(Monitor, "execute", kill_first)
+    with pytest.raises(QemuExited, match="QEMU of vm was killed by signal 9 while it started"):
+        async with forked(setup, kept.entry, tmp_path / "fork"):
+            raise AssertionError
+    kept.release()
+
+
+@pytest.mark.parametrize("command", ["human-monitor-command", "migrate-incoming", "query-migrate", "cont"])
 async def test_who_gives_up_in_the_middle_of_a_thaw_leaves_no_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

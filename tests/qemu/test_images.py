@@ -18,7 +18,7 @@ from qa.images.pull import pull_url
 from qa.images.recipes import build
 from qa.images.resolve import resolve
 from qa.images.store import Store
-from qa.images.tools import run_tool
+from qa.images.tools import require, run_tool
 from qa.paths import Paths
 
 MIB = 1 << 20
@@ -207,3 +207,8 @@ async def test_two_builds_at_once_build_once(own_home: Paths, tmp_path: Path, mo
     again = await build("tiny", paths=own_home, bus=Bus(), force=True)
     assert (tmp_path / "count").read_text() == "built\nbuilt\n"
     assert again.path == first.path
+
+
+async def test_a_tool_that_was_killed_says_so() -> None:
+    with pytest.raises(ImageError, match="cannot make it: sh was killed by signal 9"):
+        await require(["sh", "-c", "kill -9 $$"], "cannot make it")
