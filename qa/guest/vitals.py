@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,9 @@ from qa.deadline import Deadline
 from qa.errors import ChannelLost, GuestPanic, MachineOff, NoSpace, QaError, QemuExited, QemuFailed
 
 T = TypeVar("T")
+
+NO_MEMORY_HINT = "no memory could be had for the guest: is the file system of the frozen machines in memory, and full?"
+"""For SIGBUS: a private mapping of a file with holes takes space in a file system in memory when the guest first looks there."""
 
 LAST_WORDS = 0.2
 """Seconds from the first sign of a failure to its report: what the guest still prints (a panic's trace) is evidence."""
@@ -106,7 +110,8 @@ class Vitals:
         how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
         if self.failure is None:
             self.ended = f"QEMU {how}"
-            error = QemuExited(f"{self.name}: QEMU {how}", hint="its own messages are in qemu.log")
+            hint = NO_MEMORY_HINT if status == -signal.SIGBUS else "its own messages are in qemu.log"
+            error = QemuExited(f"{self.name}: QEMU {how}", hint=hint)
             error.evidence["QEMU's last messages"] = log_tail
             self._fail(error)
         self._wake("off")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,12 @@ async def test_the_end_of_qemu_ends_a_wait_with_its_last_messages(vitals: Vitals
 async def test_a_killed_qemu_is_told_with_the_signal(vitals: Vitals) -> None:
     error = await end_of_wait(vitals, lambda: vitals.on_exit(-9, ""))
     assert error.message == "vm: QEMU was killed by signal 9"
+    assert error.hint == "its own messages are in qemu.log"
+
+
+async def test_a_qemu_whose_memory_cannot_be_had_is_told_with_what_to_look_at(vitals: Vitals) -> None:
+    error = await end_of_wait(vitals, lambda: vitals.on_exit(-signal.SIGBUS, ""))
+    assert "file system of the frozen machines in memory, and full" in str(error.hint)
 
 
 async def test_an_internal_error_ends_a_wait(vitals: Vitals) -> None:
