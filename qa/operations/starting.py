@@ -23,8 +23,9 @@ from qa.machine import Machine, MachineSetup
 from qa.machine.known import read_known, what_changed
 from qa.machine.setup import BOOT_LIMIT, Login
 from qa.operations.blueprint import Blueprint
+from qa.snapshots.cleanup import Item
 from qa.snapshots.record import read_record
-from qa.snapshots.store import Entry, Store
+from qa.snapshots.store import Broken, Entry, Store
 
 if TYPE_CHECKING:
     from qa.operations.boot import Host, Place
@@ -122,18 +123,29 @@ class Starter:
         self.bus.notice(f"{self.blueprint.name} waits: another start boots this machine just now and keeps its ready state")
 
     async def _tell_why_it_boots(self) -> None:
-        """Where there is a template that fitted once."""
+        """Where there is a template that fitted once. One that cannot be used any more, as its image has changed, goes."""
         with suppress(SnapshotError):
+            claims = self._store.survey()
             for entry in reversed(await asyncio.to_thread(self._store.entries)):
-                if isinstance(entry, Entry) and (changed := self._changed_since(entry)):
+                if entry.id not in claims or not self._is_template_of_this(claims[entry.id]):
+                    continue
+                if isinstance(entry, Broken):
+                    self._throw_away(entry.id, entry.error)
+                    return
+                if changed := self._changed_since(entry):
                     what = " and ".join(changed)
                     self.bus.notice(f"the template of {self.blueprint.name} does not fit any more, so it boots: {what} changed")
                     return
 
+    def _is_template_of_this(self, item: Item) -> bool:
+        """Whether it was made for a machine that looks like this one. Files of one name lie in many folders."""
+        if (item.kind, item.title) != ("template", self.blueprint.title):
+            return False
+        image = self.blueprint.image
+        return "/" not in image.reference or str(image.path.absolute()) in item.bases
+
     def _changed_since(self, entry: Entry) -> list[str]:
-        """What a template of the same machine depends on that has changed; nothing for what is no such template."""
-        if (entry.manifest.kind, entry.manifest.title) != ("template", self.blueprint.title):
-            return []
+        """What a template depends on that is not as it was."""
         try:
             then = read_known(read_record(entry)).made_of
         except SnapshotUnusable:

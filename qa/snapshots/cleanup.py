@@ -41,6 +41,7 @@ class Item:
     title: str
     ephemeral: bool
     parents: frozenset[str]
+    bases: frozenset[str]
     size: int
     last_use: float
 
@@ -64,17 +65,22 @@ def folders(root: Path) -> list[Path]:
 
 def _item(folder: Path) -> Item:
     claims = _claims(folder)
-    parents = claims.get("parents")
+    parents, bases = claims.get("parents"), claims.get("bases")
     return Item(
         id=folder.name,
         folder=folder,
         kind=one_line(str(claims.get("kind", ""))),
         title=one_line(str(claims.get("title", ""))),
         ephemeral=claims.get("ephemeral") is True,
-        parents=frozenset(one for one in parents if isinstance(one, str)) if isinstance(parents, list) else frozenset(),
+        parents=_texts(parents),
+        bases=_texts([one.get("path") for one in bases if isinstance(one, dict)] if isinstance(bases, list) else None),
         size=disk_size(folder),
         last_use=last_use(folder),
     )
+
+
+def _texts(claimed: object) -> frozenset[str]:
+    return frozenset(one for one in claimed if isinstance(one, str)) if isinstance(claimed, list) else frozenset()
 
 
 def _claims(folder: Path) -> dict[str, Any]:

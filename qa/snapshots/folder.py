@@ -66,7 +66,7 @@ class StoreFolder:
         """
         try:
             status = self.root.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
             raise SnapshotError(f"the store of frozen machines {self.root} cannot be read: {error.strerror}") from error

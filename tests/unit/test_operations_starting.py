@@ -33,7 +33,7 @@ from qa.operations.blueprint import Blueprint
 from qa.operations.options import LoginOptions, MachineOptions
 from qa.operations.starting import Starter
 from qa.snapshots.record import Record
-from qa.snapshots.store import Entry, Kind, Store
+from qa.snapshots.store import Base, Entry, Kind, Store
 
 
 @dataclass
@@ -95,7 +95,8 @@ class PlayedMachine:
             )
             record = Record(running=True, frozen_at=1.0, memory=1, known=known.model_dump(mode="json"))
             (draft.folder / "devices").write_bytes(b"devices")
-            entry = draft.commit(machine=record.model_dump(mode="json"))
+            bases = [Base.of(path) for path in self.setup.bases]
+            entry = draft.commit(machine=record.model_dump(mode="json"), bases=bases)
             return Kept(entry, entry.hold())
 
     def check_alive(self) -> None:
@@ -157,6 +158,34 @@ async def test_another_machine_boots_and_says_what_changed(world: World) -> None
     await world.starter(replace(plan, qemu=replace(plan.qemu, version=(11, 0, 0)))).start(warm=True)
     assert world.did == [["boot", "freeze"], ["boot", "freeze"]]
     assert "the template of vm does not fit any more, so it boots: QEMU changed" in world.told
+
+
+def of_file(world: World, folder: str, identity: str) -> Blueprint:
+    """A machine whose image is given by its path."""
+    path = world.folder / folder / "my.qcow2"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(identity.encode())
+    plan = blueprint(world.folder)
+    return replace(plan, image=replace(plan.image, reference="./my.qcow2", path=path, identity=identity))
+
+
+async def test_the_template_of_an_image_that_changed_is_thrown_away(world: World) -> None:
+    await world.starter(of_file(world, "a", "first")).start(warm=True)
+    (old,) = world.store.entries()
+    await world.starter(of_file(world, "a", "the second")).start(warm=True)
+    (new,) = world.store.entries()
+    assert new.id != old.id
+    path = world.folder / "a" / "my.qcow2"
+    said = f"the frozen machine {old.id} cannot be used: {path}, which its disks build on, has changed since"
+    assert [one for one in world.told if "is kept" not in one] == [f"the template of vm is thrown away, and it boots: {said}"]
+
+
+async def test_a_template_of_another_file_of_that_name_is_none_of_this_machine(world: World) -> None:
+    await world.starter(of_file(world, "a", "of a")).start(warm=True)
+    of_file(world, "a", "of a, changed")
+    await world.starter(of_file(world, "b", "of b")).start(warm=True)
+    assert [one for one in world.told if "is kept" not in one] == []
+    assert len(world.store.entries()) == 2
 
 
 async def test_a_template_of_another_version_does_not_fit(world: World) -> None:
