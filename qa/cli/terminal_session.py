@@ -136,9 +136,8 @@ async def console(machine: Machine) -> None:
             left.set()
 
     waiting = [asyncio.ensure_future(left.wait()), asyncio.ensure_future(machine.wait_for_shutdown(LONGEST_SESSION_S))]
-    sys.stdout.write(machine.console_tail(HISTORY))
-    sys.stdout.flush()
     with _raw(typing), machine.watching_console(lambda data: _write(showing, data)):
+        _write(showing, machine.console_tail(HISTORY).replace("\n", "\r\n").encode())
         loop.add_reader(typing, type_on)
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -156,7 +155,7 @@ async def console(machine: Machine) -> None:
 def _raw(descriptor: int) -> Iterator[None]:
     """Every key goes to the guest, Ctrl-C too; afterwards the terminal is as it was."""
     before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor)
+    tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed meanwhile is not lost
     try:
         yield
     finally:
