@@ -172,6 +172,17 @@ class Freezing(Power):
         async with self._changing:
             await self._go_on_now(entry)
 
+    async def share(self, kept: Kept) -> None:
+        """Go on from what was frozen just now, in a QEMU that shares its memory with all forks of it: the next freeze then
+        writes what has changed, and not all memory. How the machine came up is told as before.
+
+        Raises:
+            SnapshotUnusable, MachineError: see `go_on_from`; the machine is off then.
+        """
+        stages, ready_s = self.stages, self.ready_s
+        await self.go_on_from(kept.entry)
+        self.stages, self.ready_s = stages, ready_s
+
     async def _go_on_now(self, entry: Entry) -> None:
         from qa.snapshots.thaw import thaw  # noqa: PLC0415 -- loads QEMU's monitor
 
@@ -182,7 +193,7 @@ class Freezing(Power):
             if known and (changed := what_changed(known.made_of, self.setup.made_of)):
                 raise SnapshotUnusable(f"the frozen machine {entry.id} does not fit any more: {' and '.join(changed)} changed")
             if self._power is not None:
-                await self._switch_off("left for a frozen state")
+                await self._switch_off("left for a frozen state", tell=False)
             thawed = thaw(entry, record, self.setup.disks, self.setup.variables, self.setup.work)
             for left in self.disks:
                 if not left.read_only:

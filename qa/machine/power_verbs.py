@@ -184,7 +184,7 @@ class Power(Waiting):
         await power.monitor.execute("cont")
         power.paused = False
 
-    async def _switch_off(self, reason: str) -> None:
+    async def _switch_off(self, reason: str, *, tell: bool = True) -> None:
         power, self._power = self._power, None
         if power is None:
             return
@@ -193,4 +193,5 @@ class Power(Waiting):
         await self._drop_channel()
         await asyncio.shield(power.stop(reason))
         self.ended = power.vitals.ended or reason
-        self.bus.emit(MachineEnded(machine=self.name, reason=self.ended))
+        if tell:
+            self.bus.emit(MachineEnded(machine=self.name, reason=self.ended))

@@ -108,10 +108,14 @@ class Starter:
             return None
         except (SnapshotError, MachineError, DeadlineExceeded) as error:
             self._throw_away(entry.id, error)
-            self.place.console_log.unlink(missing_ok=True)  # its story ends here: another machine's begins
-            for left in self.work.iterdir():  # above all the firmware's variables
-                left.unlink()
+            self._clean()
             return None
+
+    def _clean(self) -> None:
+        """After a machine that did not go on, before one that boots."""
+        self.place.console_log.unlink(missing_ok=True)
+        for left in self.work.iterdir():  # above all the firmware's variables
+            left.unlink()
 
     def _throw_away(self, identity: str, error: QaError) -> None:
         gone = self._store.discard(identity)
@@ -163,13 +167,25 @@ class Starter:
                 await machine.destroy()
                 raise
             self.bus.notice(f"the ready state of {machine.name} cannot be kept for later starts: {error.message}", "warning")
+            return machine
         except BaseException:
             await machine.destroy()
             raise
-        else:
+        size = f"{kept.entry.size / (1 << 20):.0f} MB"
+        self.bus.notice(f"the ready state of {machine.name} is kept ({size}): later starts take it instead of booting")
+        try:
+            await machine.share(kept)
+        except (HostError, MachineError, DeadlineExceeded) as error:
+            await machine.destroy()
             kept.release()
-            size = f"{kept.entry.size / (1 << 20):.0f} MB"
-            self.bus.notice(f"the ready state of {machine.name} is kept ({size}): later starts take it instead of booting")
+            self._throw_away(kept.id, error)
+            self._clean()
+            return await self._boot()
+        except BaseException:
+            await machine.destroy()
+            raise
+        finally:
+            kept.release()
         return machine
 
     async def _boot(self) -> Machine:

@@ -99,6 +99,10 @@ class PlayedMachine:
             entry = draft.commit(machine=record.model_dump(mode="json"), bases=bases)
             return Kept(entry, entry.hold())
 
+    async def share(self, kept: Kept) -> None:
+        del kept
+        await self._do("share")
+
     def check_alive(self) -> None:
         if "check_alive" in self._world.happens:
             self._world.happens["check_alive"]()
@@ -147,7 +151,7 @@ async def test_the_first_warm_start_boots_and_keeps_and_the_next_one_takes_it(wo
     assert isinstance(entry, Entry)
     assert (entry.manifest.kind, entry.manifest.key) == ("template", blueprint(world.folder).key)
     await world.starter().start(warm=True)
-    assert world.did == [["boot", "freeze"], ["begin warm"]]
+    assert world.did == [["boot", "freeze", "share"], ["begin warm"]]
     assert [text.partition(" (")[0] for text in world.told] == ["the ready state of vm is kept"]
     assert world.store.remove(entry.id)  # nobody holds it: the lease was released
 
@@ -156,7 +160,7 @@ async def test_another_machine_boots_and_says_what_changed(world: World) -> None
     await world.starter().start(warm=True)
     plan = blueprint(world.folder)
     await world.starter(replace(plan, qemu=replace(plan.qemu, version=(11, 0, 0)))).start(warm=True)
-    assert world.did == [["boot", "freeze"], ["boot", "freeze"]]
+    assert world.did == [["boot", "freeze", "share"], ["boot", "freeze", "share"]]
     assert "the template of vm does not fit any more, so it boots: QEMU changed" in world.told
 
 
@@ -232,7 +236,7 @@ async def test_a_template_that_does_not_work_is_thrown_away_and_made_anew(world:
     (before,) = world.store.entries()
     world.happens["begin warm"] = raises(error)
     await world.starter().start(warm=True)
-    assert world.did[1:] == [["begin warm", "destroy"], ["boot", "freeze"]]
+    assert world.did[1:] == [["begin warm", "destroy"], ["boot", "freeze", "share"]]
     assert "the template of vm is thrown away, and it boots: it is damaged" in world.told
     (after,) = world.store.entries()
     assert after.id != before.id
@@ -255,7 +259,7 @@ async def test_a_template_whose_record_was_changed_is_thrown_away(world: World) 
     (entry,) = world.store.entries()
     change(entry.folder / "manifest.json", b'"channel"', b'"chanMel"')
     await world.starter().start(warm=True)
-    assert world.did[1:] == [["boot", "freeze"]]
+    assert world.did[1:] == [["boot", "freeze", "share"]]
     assert any(text.startswith("the template of vm is thrown away, and it boots:") for text in world.told)
     assert [one.id for one in world.store.entries()] != [entry.id]
 
@@ -297,8 +301,17 @@ async def test_a_machine_that_died_of_it_is_gone(world: World) -> None:
     assert world.did == [["boot", "freeze", "destroy"]]
 
 
+@pytest.mark.parametrize("error", [SnapshotUnusable("no"), QemuFailed("no"), DeadlineExceeded("no")])
+async def test_a_machine_that_does_not_go_on_from_its_new_template_boots_again(world: World, error: QaError) -> None:
+    world.happens["share"] = raises(error)
+    await world.starter().start(warm=True)
+    assert world.did == [["boot", "freeze", "share", "destroy"], ["boot"]]
+    assert world.store.entries() == []
+    assert "the template of vm is thrown away, and it boots: no" in world.told
+
+
 @pytest.mark.parametrize("error", [Interrupted("stop"), asyncio.CancelledError(), ZeroDivisionError()])
-@pytest.mark.parametrize("when", ["boot", "freeze", "begin warm"])
+@pytest.mark.parametrize("when", ["boot", "freeze", "share", "begin warm"])
 async def test_who_stops_it_leaves_no_machine(world: World, error: BaseException, when: str) -> None:
     if when == "begin warm":
         await world.starter().start(warm=True)
@@ -333,7 +346,7 @@ async def test_two_starts_at_once_boot_once(world: World) -> None:
         await asyncio.sleep(0)
     go.set()
     await asyncio.gather(first, second)
-    assert world.did == [["boot", "freeze"], ["begin warm"]]
+    assert world.did == [["boot", "freeze", "share"], ["begin warm"]]
     assert sum("waits" in text for text in world.told) == 1
 
 
@@ -356,7 +369,7 @@ async def test_who_waited_for_one_that_failed_boots_itself(world: World) -> None
     with pytest.raises(BootFailed):
         await first
     await second
-    assert world.did == [["boot", "destroy"], ["boot", "freeze"]]
+    assert world.did == [["boot", "destroy"], ["boot", "freeze", "share"]]
 
 
 async def test_a_store_that_cannot_be_used_is_no_reason_not_to_boot(world: World) -> None:
