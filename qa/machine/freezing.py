@@ -6,14 +6,13 @@ import asyncio
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from qa.deadline import format_duration
-from qa.errors import SnapshotUnusable, UsageError
+from qa.errors import SnapshotError, SnapshotNotFound, SnapshotUnusable, UsageError
 from qa.events import Bus
 from qa.guest.channel import Channel
 from qa.guest.entry import go_on_with
@@ -135,9 +134,13 @@ class Freezing(Power):
         async with self._changing:
             parents = [entry.id for entry in (self._below, *points.values()) if entry]
             with ExitStack() as stack:
-                draft = stack.enter_context(
-                    self.setup.store.draft(kind, key=key, title=title, parents=parents, ephemeral=kind == "snapshot")
-                )
+                try:
+                    draft = stack.enter_context(
+                        self.setup.store.draft(kind, key=key, title=title, parents=parents, ephemeral=kind == "snapshot")
+                    )
+                except SnapshotNotFound as error:  # somebody deleted files: the store itself lets nothing go that is held
+                    what = f"{self.name} cannot be frozen: what it runs from was removed from the store"
+                    raise SnapshotError(what, hint="leave the files of frozen machines to anima-qa template remove") from error
                 frozen = await freeze(self._subject(points), draft)
                 self._below = frozen.entry
                 self.disks = tuple(node.disk for node in frozen.disks)
@@ -260,14 +263,13 @@ class Freezing(Power):
 
     async def _recall_points(self, entry: Entry) -> None:
         """Have the restore points that the frozen machine had."""
-        record = read_record(entry)
-        if not record.running:
-            return
-        there = {one.id: one for one in entry.ancestors}
-        known = read_known(record)
-        if missing := sorted(set(known.points.values()) - there.keys()):
+        points = read_record(entry).points
+        there = {one.id: one for one in entry.ancestors}  # in their order: the record has the names in that of the alphabet
+        if missing := sorted(set(points.values()) - there.keys()):
             raise SnapshotUnusable(f"the frozen machine {entry.id} names restore points that it does not build on: {missing[0]}")
-        self._points = {name: there[identity] for name, identity in known.points.items()}
+        names = {identity: name for name, identity in points.items()}
+        oldest_first = sorted((there[identity] for identity in there if identity in names), key=lambda one: one.manifest.created)
+        self._points = {names[one.id]: one for one in oldest_first}
         await asyncio.to_thread(self._hold_what_is_needed)
 
     async def renew_identity(self) -> None:
@@ -310,6 +312,7 @@ class Freezing(Power):
 
         power = self._power
         live = None
+        handed_on = {name: entry.id for name, entry in points.items()}
         nodes = tuple(Node(disk, disk_node(number)) for number, disk in enumerate(self.disks))
         if power is not None:
             nodes = power.nodes
@@ -320,11 +323,11 @@ class Freezing(Power):
                 memory_entry=power.thawed.memory_entry if power.thawed else None,
                 quiet=power.quiet,
                 receive=power.receive,
-                known=partial(self._known, {name: entry.id for name, entry in points.items()}),
+                known=self._known,
             )
-        return Subject(nodes, self.setup.variables, self.setup.work, self.setup.memory, self.setup.bases, live)
+        return Subject(nodes, self.setup.variables, self.setup.work, self.setup.memory, self.setup.bases, handed_on, live)
 
-    def _known(self, points: dict[str, str], folder: Path) -> dict[str, Any]:
+    def _known(self, folder: Path) -> dict[str, Any]:
         """What must be known of this machine to go on with it, also in another process."""
         tail, recent = self._console.known()
         (folder / CONSOLE).write_bytes(tail)
@@ -337,6 +340,5 @@ class Freezing(Power):
             booted=power.vitals.is_booted,
             channel=self.channel_name if self._channel or self._stale else "",
             ssh=self.setup.ssh.known() if self.setup.ssh else None,
-            points=points,
         )
         return known.model_dump(mode="json")

@@ -27,7 +27,6 @@ class Known(BaseModel):
         booted: it had come up.
         channel: how commands reached it; empty while it was not ready.
         ssh: of its SSH access, see `SshAccess.known`; secret.
-        points: name of each restore point to the id of its entry, which is among those that this one builds on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -39,7 +38,6 @@ class Known(BaseModel):
     booted: bool
     channel: str
     ssh: dict[str, str] | None
-    points: dict[str, str] = {}
 
     def tell(self, power: PowerCycle) -> None:
         """Have the parts of ``power`` know it.

@@ -68,6 +68,7 @@ class Subject:
         work: where the disks' next layers go.
         memory: bytes.
         bases: images that the disks build on.
+        points: its restore points that are handed on, see `Record`.
         live: None for a machine that is off.
     """
 
@@ -76,6 +77,7 @@ class Subject:
     work: Path
     memory: int
     bases: tuple[Path, ...]
+    points: dict[str, str]
     live: Live | None
 
 
@@ -104,7 +106,7 @@ async def freeze(subject: Subject, draft: Draft) -> Frozen:
             if subject.live is not None:
                 return await _freeze_live(subject, subject.live, draft, tuple(onward))
             await _to_the_end(lambda: _save_files(subject, draft))
-            record = Record(running=False, frozen_at=time.time(), memory=subject.memory)
+            record = Record(running=False, frozen_at=time.time(), memory=subject.memory, points=subject.points)
             return Frozen(await _commit(subject, draft, record), tuple(onward), 0.0)
     except BaseException:
         for node in subject.disks:
@@ -190,6 +192,7 @@ async def _save(subject: Subject, live: Live, draft: Draft, stopped: float) -> E
         frozen_at=stopped,
         memory=main.size,
         memory_entry="" if whole or base is None else base.id,
+        points=subject.points,
         known=live.known(draft.folder),
     )
     return await _commit(subject, draft, record)

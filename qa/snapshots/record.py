@@ -47,7 +47,8 @@ class Record(BaseModel):
         frozen_at: time of the host, in seconds since the epoch, at which its processors stopped.
         memory: bytes of main memory.
         memory_entry: the entry that holds the whole memory; empty for this one.
-        known: what we knew of it, as the floors above wrote it.
+        points: name of each restore point to the id of its entry, which is among those that this one builds on.
+        known: what we knew of it while it was on, as the floors above wrote it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -57,6 +58,7 @@ class Record(BaseModel):
     frozen_at: float
     memory: int = Field(gt=0)
     memory_entry: str = ""
+    points: dict[str, str] = {}
     known: dict[str, Any] = {}
 
 

@@ -550,3 +550,25 @@ async def test_a_fork_has_the_restore_points_of_its_source(tmp_path: Path) -> No
         for name, data in (("two", b"2"), ("one", b"1"), ("two", b"2")):
             await fork.machine.restore(name)
             assert await fork.get(FREE, 1) == data
+
+
+async def test_a_fork_of_a_machine_that_is_off_has_its_restore_points(tmp_path: Path) -> None:
+    setup = setup_in(tmp_path)
+    async with on(setup) as vm:
+        await vm.put(FREE, b"1")
+        await vm.machine.snapshot("on")
+        await vm.machine.crash()
+        await vm.machine.snapshot("off")
+        kept = await vm.machine.freeze("checkpoint")
+    fork = Machine(replace(setup, work=tmp_path / "fork"), Bus())
+    fork.setup.work.mkdir()
+    try:
+        await fork.begin_from(kept.entry, "fork")
+        kept.release()
+        assert (fork.snapshots, qemus()) == (("on", "off"), [])
+        await fork.restore("on")
+        assert await Vm(fork).get(FREE, 1) == b"1"
+        await fork.restore("off")
+        assert qemus() == []
+    finally:
+        await fork.destroy()

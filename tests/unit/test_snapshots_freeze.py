@@ -102,7 +102,7 @@ class Scene:
                 await monitor.disconnect()
 
     def subject(self, live: Live | None) -> Subject:
-        return Subject(self.disks, self.work / "vars", self.work, MAIN, (), live)
+        return Subject(self.disks, self.work / "vars", self.work, MAIN, (), {}, live)
 
     @property
     def is_as_before(self) -> bool:
