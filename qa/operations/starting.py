@@ -44,6 +44,7 @@ class Starter:
     work: Path
     bus: Bus
     _waited: bool = False
+    _told_why: bool = False
 
     @property
     def _store(self) -> Store:
@@ -71,7 +72,8 @@ class Starter:
                 return await self._boot()
             if self._waited and (machine := await self._from_template()):
                 return machine
-            await self._tell_why_it_boots()
+            if not self._told_why:
+                await self._tell_why_it_boots()
             return await self._boot_and_keep()
 
     async def go_on(self, entry: Entry, how: Literal["warm", "fork"]) -> Machine:
@@ -118,6 +120,7 @@ class Starter:
             left.unlink()
 
     def _throw_away(self, identity: str, error: QaError) -> None:
+        self._told_why = True
         gone = self._store.discard(identity)
         what = "is thrown away" if gone else "cannot be used now"
         self.bus.notice(f"the template of {self.blueprint.name} {what}, and it boots: {error.message}", "warning")

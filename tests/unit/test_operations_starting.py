@@ -164,6 +164,17 @@ async def test_another_machine_boots_and_says_what_changed(world: World) -> None
     assert "the template of vm does not fit any more, so it boots: QEMU changed" in world.told
 
 
+async def test_why_a_template_cannot_be_used_is_told_once_also_where_it_has_to_stay(world: World) -> None:
+    await world.starter().start(warm=True)
+    (entry,) = world.store.entries()
+    with world.store.draft("failure", parents=[entry.id]) as draft:
+        draft.commit()
+    (entry.folder / "devices").unlink()
+    await world.starter().start(warm=True)
+    (said,) = [one for one in world.told if "is kept" not in one]
+    assert said.startswith("the template of vm cannot be used now, and it boots: ")
+
+
 def of_file(world: World, folder: str, identity: str) -> Blueprint:
     """A machine whose image is given by its path."""
     path = world.folder / folder / "my.qcow2"
