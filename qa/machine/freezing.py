@@ -222,7 +222,7 @@ class Freezing(Power):
         self._ladder = Ladder(self._console, self._reach, self._tell_line)
         try:
             self._power = await PowerCycle.start(
-                self.setup, self._console, self.bus, disks=self.disks, thawed=thawed, recall=recall
+                self.setup, self._console, self.bus, disks=self.disks, forwards=self.forwards, thawed=thawed, recall=recall
             )
         except BaseException:
             self._ladder.close()

@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import termios
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -102,6 +102,7 @@ class PowerCycle:
         bus: Bus,
         *,
         disks: tuple[Disk, ...],
+        forwards: Mapping[int, int] | None = None,
         thawed: Thawed | None = None,
         recall: Callable[[PowerCycle], None] = lambda _: None,
     ) -> PowerCycle:
@@ -109,6 +110,7 @@ class PowerCycle:
 
         Args:
             disks: in the guest's order.
+            forwards: those of the cycle before; the host's ports stay the same where they can.
             thawed: the frozen state with which it goes on; None to boot.
             recall: called when that state is loaded and does not run yet, to know what was known of it.
 
@@ -121,6 +123,7 @@ class PowerCycle:
             channel_names(spec), lambda descriptors: build_argv(setup.qemu.path, spec, descriptors), setup.qemu_log
         )
         power = cls(setup, console, process, bus, disks=disks, thawed=thawed)
+        power.forwards.update(forwards or {})
         try:
             await power._connect(spec, recall)
         except BaseException as error:
@@ -148,7 +151,7 @@ class PowerCycle:
         if spec.network != "none":
             wanted = {*self.setup.forward, *([SSH_PORT] if self.setup.ssh else [])}
             for port in sorted(wanted):
-                self.forwards[port] = await forward_port(self.monitor, port)
+                self.forwards[port] = await forward_port(self.monitor, port, wish=self.forwards.get(port, 0))
         if self.thawed:
             await self.thawed.load(self.monitor, self.process.pid)
             self.paused = self.thawed.record.paused

@@ -45,7 +45,7 @@ class Power(Waiting):
         self._started = time.monotonic()
         self._ladder = Ladder(self._console, self._reach, self._tell_line)
         try:
-            self._power = await PowerCycle.start(self.setup, self._console, self.bus, disks=self.disks)
+            self._power = await PowerCycle.start(self.setup, self._console, self.bus, disks=self.disks, forwards=self.forwards)
         except BaseException:
             self._ladder.close()
             self.ended = "QEMU did not start"
@@ -54,8 +54,10 @@ class Power(Waiting):
         self._reach("power-on")
 
     def _tell_forwards(self) -> None:
-        self.forwards = dict(self._on().forwards)
+        before, self.forwards = self.forwards, dict(self._on().forwards)
         for port in self.setup.forward:
+            if before.get(port) == self.forwards[port]:
+                continue
             self.bus.notice(f"port {port} of {self.name} is 127.0.0.1:{self.forwards[port]} on this host")
 
     async def wait_for_ready(self, timeout: Duration = BOOT_LIMIT) -> None:

@@ -186,7 +186,9 @@ async def test_a_paused_machine_is_paused_in_its_forks_and_wakes_with_the_right_
 
 async def test_a_guest_can_reboot_after_it_was_restored(vm: Driven) -> None:
     await vm("snapshot", "here")
+    ports = dict(vm.machine.forwards)
     await vm("restore", "here")
+    assert vm.machine.forwards == ports  # whoever looks in from this host finds it where it was
     await vm("reboot")
     assert await uptime(vm.machine) < 60
     await vm("restore", "here")
