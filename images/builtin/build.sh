@@ -3,6 +3,7 @@
 #
 # A FAT file system with a GRUB image, a kernel, and an initramfs of BusyBox and a few modules; dropbear for SSH.
 # To whoever runs it, it prints lines of the form "progress: DONE/TOTAL TEXT" and "package: NAME VERSION"; the rest is a log.
+# Where COPYRIGHTS names a folder, it gets the copyright file of each package, and "sources": package, version, source, its version.
 # Works in TMPDIR and leaves nothing there. umask and times are fixed, so that equal packages give equal files.
 set -euo pipefail
 umask 022
@@ -36,6 +37,20 @@ fetch() {  # the packages, unpacked into packages/
     echo "package: $(dpkg-deb --show --showformat '${Package} ${Version}' "$file")"
     dpkg-deb --extract "$file" packages
   done
+  [ -z "${COPYRIGHTS:-}" ] || keep_copyrights
+}
+
+keep_copyrights() {  # of what ends up in the image: the packages, and GRUB, whose modules grub-mkimage puts into it
+  local format='${Package} ${Version} ${source:Package} ${source:Version}\n' name
+  {
+    for file in debs/*.deb; do dpkg-deb --show --showformat "$format" "$file"; done
+    dpkg-query --show --showformat "$format" grub-efi-amd64-bin
+  } > "$COPYRIGHTS/sources"
+  while read -r name _; do
+    cp -L "packages/usr/share/doc/$name/copyright" "$COPYRIGHTS/$name" 2>/dev/null ||
+      cp -L "/usr/share/doc/$name/copyright" "$COPYRIGHTS/$name" ||  # some keep it in a package that is on every host
+      fail "$name has no copyright file"
+  done < "$COPYRIGHTS/sources"
 }
 
 module_file() {  # the path of a module, under either spelling of its name; nothing if the kernel has it built in

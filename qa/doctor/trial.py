@@ -15,7 +15,8 @@ from qa.host.firmware import find_firmware
 from qa.host.qemu import Qemu
 from qa.images.image import Image
 from qa.images.overlay import create_disk, create_overlay
-from qa.images.recipes import prebuilt, recipes
+from qa.images.prebuilt import prebuilt
+from qa.images.recipes import recipes
 from qa.images.resolve import resolve
 from qa.images.store import Store
 from qa.machine import Machine, MachineSetup
@@ -98,10 +99,11 @@ class Trials:
         return self._guest
 
     def _is_built(self) -> bool:
-        if prebuilt(BUILTIN):
-            return True
         recipe = recipes().get(BUILTIN)
-        return recipe is not None and Store.of(self._paths).find(BUILTIN, recipe.key()) is not None
+        if recipe is None:
+            return False
+        key = recipe.key()
+        return prebuilt(BUILTIN, key) is not None or Store.of(self._paths).find(BUILTIN, key) is not None
 
     def _setup(self, accel: Accel, image: Image, disk: Path, work: Path) -> MachineSetup:
         return MachineSetup(

@@ -24,6 +24,7 @@ from qa.events import Bus, Progress
 from qa.host.packages import install_hint
 from qa.images.locks import exclusive
 from qa.images.metadata import Metadata
+from qa.images.prebuilt import adopt, prebuilt
 from qa.images.probe import probe
 from qa.images.store import Entry, Store, sha256_of
 from qa.images.tools import end_group, find_tool, run_tool
@@ -115,7 +116,9 @@ def _read(file: Path) -> Description:
 
 
 async def build(name: str, *, paths: Paths, bus: Bus, suite: str | None = None, force: bool = False) -> Entry:
-    """The image of the recipe ``name``, from the cache or built now. Two processes that ask at once build once.
+    """The image of the recipe ``name``: from the cache, or what travels with the program, or built now.
+
+    Two processes that ask at once build once.
 
     Args:
         suite: the Debian release, for recipes that can make several; None for the recipe's own.
@@ -134,13 +137,17 @@ async def build(name: str, *, paths: Paths, bus: Bus, suite: str | None = None, 
     key = recipe.key(suite)
     if not force and (entry := store.find(name, key)):
         return entry
-    recipe.check_host()
+    ready = None if force else prebuilt(name, key)
+    if ready is None:
+        recipe.check_host()
     started_waiting = lambda: bus.notice(f"another process is building the image {name!r}; waiting for it")  # noqa: E731
     async with exclusive(store.lock(name), started_waiting):
         if not force and (entry := store.find(name, key)):
             return entry
         store.sweep()
         async with store.workshop() as work:
+            if ready is not None:
+                return await adopt(ready, store, work, _entry_name(recipe, key))
             return await _build(recipe, store, work, suite, bus)
 
 
@@ -163,7 +170,11 @@ async def _build(recipe: Recipe, store: Store, work: Path, suite: str | None, bu
         cloud_init=recipe.description.cloud_init, shell=recipe.description.shell, memory=recipe.description.memory_mib << 20,
         packages=packages, tools=await _tool_versions(recipe),
     )  # fmt: skip
-    return store.place(prepared, f"{recipe.name}-{key[:12]}", metadata)
+    return store.place(prepared, _entry_name(recipe, key), metadata)
+
+
+def _entry_name(recipe: Recipe, key: str) -> str:
+    return f"{recipe.name}-{key[:12]}"
 
 
 async def _run(recipe: Recipe, argv: list[str], scratch: Path, log: Path, bus: Bus) -> dict[str, str]:
@@ -246,9 +257,3 @@ async def _tool_versions(recipe: Recipe) -> dict[str, str]:
             result = await run_tool([tool, flag])
             versions[tool] = (result.stdout or result.stderr).strip().splitlines()[0] if result.stdout or result.stderr else ""
     return versions
-
-
-def prebuilt(name: str) -> Path | None:
-    """An image of the recipe that travels with the package, where there is one."""
-    file = data_folder("images") / name / f"{name}.qcow2"
-    return file if file.is_file() else None

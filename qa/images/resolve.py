@@ -11,7 +11,7 @@ from qa.images.catalog import catalogue
 from qa.images.image import Image
 from qa.images.probe import probe, stat_identity
 from qa.images.pull import pull, pull_url
-from qa.images.recipes import build, prebuilt, recipes
+from qa.images.recipes import build, recipes
 from qa.images.store import Store
 from qa.paths import Paths
 
@@ -36,7 +36,7 @@ async def resolve(reference: str, *, paths: Paths, bus: Bus, base_folder: Path, 
         ImageRefused, ImageError, NoSpace, HostError: see `probe`, `build` and `pull` of this package.
     """
     if reference in recipes():
-        return await _recipe(reference, paths, bus)
+        return (await build(reference, paths=paths, bus=bus)).image(reference)
     if "://" in reference:
         return (await pull_url(reference, paths=paths, bus=bus)).image(reference)
     if not _is_path(reference):
@@ -60,24 +60,6 @@ def usual_memory(reference: str, *, paths: Paths) -> int:
         if reference in catalogue():
             return catalogue()[reference].memory << 20
     return DEFAULT_MEMORY
-
-
-async def _recipe(name: str, paths: Paths, bus: Bus) -> Image:
-    recipe = recipes()[name]
-    if (file := prebuilt(name)) is None:
-        return (await build(name, paths=paths, bus=bus)).image(name)
-    found = await probe(file)
-    about = recipe.description
-    return Image(
-        reference=name,
-        path=file,
-        format=found.format,
-        virtual_size=found.virtual_size,
-        identity=stat_identity(file),
-        cloud_init=about.cloud_init,
-        shell=about.shell,
-        memory=about.memory_mib << 20,
-    )
 
 
 async def _file(reference: str, path: Path, allow_backing: bool) -> Image:

@@ -1,0 +1,169 @@
+"""The files of the single file, unpacked: one folder for each build and Python, made once, checked at each start.
+
+Python cannot load extension modules out of an archive, and QEMU cannot read an image there. A folder is complete or not there:
+it is filled under another name and renamed. Each process holds a shared lock on the folder that it runs from, which the kernel
+drops when the process dies; whoever unpacks a new build removes the folders of other builds that nobody holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import sys
+import zlib
+from collections.abc import Iterator
+
+from .facts import DIGEST, VERSION
+
+CONTENTS = "contents"
+"""The file in each folder that lists all others with their sizes, and that is locked."""
+
+END = "end"
+PREFIX = "site-packages/"
+NEW, OLD = ".new-", ".old-"
+_TAG = re.compile(r"\.cpython-(\d+)-[^/]*\.so$")
+_ENTRY = re.compile(r".+-[0-9a-f]{16}-cp\d+$")
+
+
+class Damaged(Exception):
+    """The single file itself cannot be read."""
+
+
+def entry_name() -> str:
+    """The folder of this build for this Python."""
+    return f"{VERSION}-{DIGEST}-{_python()}"
+
+
+def _python() -> str:
+    return f"cp{sys.version_info[0]}{sys.version_info[1]}"
+
+
+def hold(folder: str) -> int | None:
+    """Lock the folder for as long as this process lives, and check that it has all its files; None if it is not usable."""
+    try:
+        descriptor = os.open(f"{folder}/{CONTENTS}", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    if _is_whole(folder, descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _is_whole(folder: str, descriptor: int) -> bool:
+    try:
+        if not os.path.samestat(os.fstat(descriptor), os.stat(f"{folder}/{CONTENTS}")):
+            return False  # it was replaced while we waited for the lock
+        *lines, end = os.read(descriptor, os.fstat(descriptor).st_size).decode().splitlines()
+        for line in lines:
+            size, _, name = line.partition(" ")
+            if os.stat(f"{folder}/{name}").st_size != int(size):
+                return False
+    except (OSError, ValueError):
+        return False
+    return end == END
+
+
+def unpack(archive: str, root: str) -> int:
+    """Make the folder of this build below ``root``, unless another process was quicker; the descriptor of `hold`.
+
+    Raises:
+        OSError: ``root`` cannot be written to, or is full. Nothing is left behind.
+        Damaged: the archive is.
+    """
+    folder = f"{root}/{entry_name()}"
+    mask = os.umask(0o077)
+    try:
+        os.makedirs(root, exist_ok=True)
+        guard = os.open(f"{root}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            if (held := hold(folder)) is None:
+                _fill(archive, root, folder)
+                held = hold(folder)
+                _sweep(root)
+        finally:
+            os.close(guard)
+    finally:
+        os.umask(mask)
+    if held is None:
+        raise OSError(0, "files that were just written are not there", folder)
+    return held
+
+
+def _fill(archive: str, root: str, folder: str) -> None:
+    _remove_leftovers(root)
+    fresh = f"{root}/{NEW}{os.getpid()}"
+    os.mkdir(fresh)
+    try:
+        written = [f"{size} {name}" for name, size in _extract(archive, fresh)]
+        with open(f"{fresh}/{CONTENTS}", "w", encoding="utf-8") as file:
+            file.write("\n".join([*written, END, ""]))
+        if os.path.lexists(folder):  # files were deleted from it, or cut short
+            os.rename(folder, f"{root}/{OLD}{os.getpid()}")
+        os.rename(fresh, folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _extract(archive: str, folder: str) -> Iterator[tuple[str, int]]:
+    import zipfile
+
+    made = set()
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for info in packed.infolist():
+                if not wanted(info.filename):
+                    continue
+                target = f"{folder}/{info.filename}"
+                if (parent := os.path.dirname(target)) not in made:
+                    os.makedirs(parent, exist_ok=True)
+                    made.add(parent)
+                with packed.open(info) as source, open(target, "wb") as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+                yield info.filename, info.file_size
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise Damaged(str(error)) from error
+
+
+def wanted(name: str) -> bool:
+    """Whether this Python has a use for a file of the archive: extension modules of other versions stay packed."""
+    if not name.startswith(PREFIX):
+        return False
+    tag = _TAG.search(name)
+    return tag is None or f"cp{tag[1]}" == _python()
+
+
+def _sweep(root: str) -> None:
+    """Remove the folders of other builds that no process runs from."""
+    for name in os.listdir(root):
+        if _ENTRY.fullmatch(name) and f"-{DIGEST}-" not in name and not _is_held(f"{root}/{name}"):
+            os.rename(f"{root}/{name}", f"{root}/{OLD}{name}")
+    _remove_leftovers(root)
+
+
+def _is_held(folder: str) -> bool:
+    try:
+        descriptor = os.open(f"{folder}/{CONTENTS}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _remove_leftovers(root: str) -> None:
+    """What a killed start left half done: the lock is ours, so nobody is at work on it."""
+    for name in os.listdir(root):
+        if name.startswith((NEW, OLD)):
+            shutil.rmtree(f"{root}/{name}", ignore_errors=True)

@@ -1,0 +1,46 @@
+"""The single file's start in a Python that suits: shut out what lies around, unpack if need be, and call the program.
+
+Nothing may be imported here before `shut_out` but what Python has built in.
+"""
+
+import os
+import sys
+
+
+def main(archive: str) -> None:
+    """Run the program that is in ``archive``."""
+    archive = os.path.abspath(archive)
+    shut_out(archive)
+    try:
+        sys.path[0] = _modules(archive)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    from qa.cli import main as program
+
+    program()
+
+
+def _modules(archive: str) -> str:
+    from .place import CannotStart, unpacked
+
+    try:
+        return unpacked(archive, dict(os.environ), os.path.expanduser("~"))
+    except CannotStart as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(3)
+
+
+def shut_out(archive: str) -> None:
+    """Let modules come from ``archive`` and from Python's own library only.
+
+    The file's first line asks for this with ``-sE``, but who starts it as ``python3 anima-qa.pyz`` has not done so; and modules
+    that are installed on this host are not those that the program was tested with.
+    """
+    sys.path[:] = [archive, *(place for place in sys.path if _is_pythons_own(place))]
+
+
+def _is_pythons_own(place: str) -> bool:
+    major, minor = sys.version_info[:2]
+    names = {f"python{major}.{minor}", f"python{major}{minor}.zip", "lib-dynload"}
+    folders = (sys.base_prefix, sys.base_exec_prefix)
+    return os.path.basename(place) in names and any(place.startswith(f"{folder.rstrip('/')}/") for folder in folders)
