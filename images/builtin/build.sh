@@ -84,7 +84,7 @@ add_program() {  # a dynamically linked program, with the libraries that the pac
   cp "$program" root/bin/
   mkdir -p root/lib64
   cp -L "$loader" root/lib64/
-  "$loader" --library-path "$paths" --list "$program" | sed -n 's/.* => \([^ ]*\) .*/\1/p' > libraries
+  "$loader" --library-path "$paths" --list "$program" | sed -n 's/.* => \(.*\) (0x[0-9a-f]*)$/\1/p' > libraries
   ! grep -v "^$PWD/" libraries | grep -v ld-linux || fail "libraries of $1 are in none of the packages"
   while read -r library; do case $library in *ld-linux*) ;; *) cp -L "$library" root/lib/ ;; esac; done < libraries
 }

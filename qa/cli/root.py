@@ -57,8 +57,20 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _print_licenses(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from qa.cli import licenses
+
+        click.echo(licenses.text(), nl=False)
+        context.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="anima-qa", message="%(prog)s %(version)s")
+@click.option(
+    "--licenses", is_flag=True, is_eager=True, expose_value=False, callback=_print_licenses,
+    help="List what the program is made of, and under which licenses.",
+)  # fmt: skip
 def root() -> None:
     """Boot any UEFI disk image, drive it like a person and like a program, and hand over a report."""
 

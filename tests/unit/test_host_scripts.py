@@ -15,7 +15,7 @@ TOP = Path(__file__).parents[2]
 PYTHON = """\
 #!/bin/bash
 # Notes how it was called; fails where its arguments match $FAIL.
-echo "${PYTHONPATH-}$(basename "$0") $*" >> "$LOG"
+echo "${PYTHONPATH-}$(basename "$0") $*${ANIMA_QA_PROGRAM:+ of ${ANIMA_QA_PROGRAM#"$PWD/"}}" >> "$LOG"
 if [ -n "${FAIL-}" ] && [[ "$*" == *$FAIL* ]]; then exit 7; fi
 if [ "$1 $2" = "-m venv" ]; then
     mkdir -p "$3/bin"
@@ -34,6 +34,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("try.sh", "test.sh", ".ci/run", "tools/setup.sh", "pyproject.toml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(TOP / name, folder / name)
+    play(folder / "build_zipapp.sh", '#!/bin/bash\necho "build_zipapp $*" >> "$LOG"\n')
     play(folder / "tools/host-packages.sh", '#!/bin/bash\necho "host-packages $*" >> "$LOG"\n')
     play(tmp_path / "played/python3", PYTHON)
     return folder
@@ -189,6 +190,25 @@ def test_the_first_stage_that_fails_is_the_last_and_is_named(run: Run, said: Sai
     assert stages(said())[-1].startswith(fail)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "built"), [((), True), (("tests/surfaces", "-x"), True), (("tests/unit",), False), (("-k", "zip"), False)]
+)
+def test_the_single_file_is_built_for_the_tests_that_drive_it(
+    run: Run, said: Said, arguments: tuple[str, ...], built: bool
+) -> None:
+    run("test.sh", *arguments)
+    lines = said()
+    assert ("build_zipapp " in lines) is built
+    assert [line.endswith(" of dist/anima-qa.pyz") for line in lines if " -m pytest" in line] == [built]
+
+
+def test_a_single_file_that_cannot_be_built_stops_the_tests(run: Run, said: Said, checkout: Path) -> None:
+    play(checkout / "build_zipapp.sh", "#!/bin/bash\nexit 5\n")
+    result = run("test.sh")
+    assert result.returncode == 5
+    assert stages(said()) == STAGES[:3]
+
+
 def test_pytests_status_is_the_status(run: Run, said: Said) -> None:
     run("tools/setup.sh", "test")
     assert run("test.sh", fail="pytest").returncode == 7
@@ -204,7 +224,7 @@ def test_a_setup_that_fails_is_a_stage_too(run: Run, said: Said, checkout: Path)
 def test_ci_runs_the_tests_and_nothing_else(run: Run, said: Said) -> None:
     result = run(".ci/run", CI="true")
     assert result.returncode == 0
-    assert stages(said()) == STAGES
+    assert stages(said()) == [*STAGES[:3], "pytest of dist/anima-qa.pyz"]
 
 
 def test_try_runs_the_example_with_the_callers_arguments(run: Run, said: Said, checkout: Path) -> None:
@@ -214,7 +234,7 @@ def test_try_runs_the_example_with_the_callers_arguments(run: Run, said: Said, c
 
 
 def test_the_scripts_are_executable() -> None:
-    names = ("try.sh", "test.sh", ".ci/run", "tools/setup.sh", "tools/host-packages.sh")
+    names = ("try.sh", "test.sh", ".ci/run", "build_zipapp.sh", "tools/setup.sh", "tools/host-packages.sh", "tools/bare-hosts.sh")
     assert [name for name in names if not os.access(TOP / name, os.X_OK)] == []
 
 

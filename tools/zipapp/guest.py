@@ -18,6 +18,14 @@ NAME = "builtin"
 CREATED = datetime.fromtimestamp(1700000000, UTC)
 """As the recipe's own files: equal packages give equal files."""
 
+PROSE = {
+    "busybox-static": ["GPL-2"],
+    "libc6": ["LGPL-2.1+"],
+    "libcrypt1": ["LGPL-2.1+"],
+    "libgcc-s1": ["GPL-3+ with the GCC runtime library exception"],
+}
+"""What the copyright files say that are written for people only."""
+
 
 async def build(home: Path, copyrights: Path) -> tuple[Path, str, Path]:
     """The folder with the copyright files (in ``copyrights``), the image's record as JSON, and the image."""
@@ -59,7 +67,13 @@ def main() -> None:
         text = (kept / name).read_text(encoding="utf-8")
         (target / "copyrights" / name).write_text(text, encoding="utf-8")
         packages.append(
-            {"name": name, "version": version, "source": source, "source_version": source_version, "licenses": licenses(text)}
+            {
+                "name": name,
+                "version": version,
+                "source": source,
+                "source_version": source_version,
+                "licenses": licenses(text) or PROSE.get(name, []),
+            }
         )
     (target / "packages.json").write_text(json.dumps(packages, indent=1) + "\n", encoding="utf-8")
 
