@@ -4,10 +4,10 @@
 # A FAT file system with a GRUB image, a kernel, and an initramfs of BusyBox and a few modules; dropbear for SSH.
 # To whoever runs it, it prints lines of the form "progress: DONE/TOTAL TEXT" and "package: NAME VERSION"; the rest is a log.
 # Where COPYRIGHTS names a folder, it gets the copyright file of each package, and "sources": package, version, source, its version.
-# Works in TMPDIR and leaves nothing there. umask and times are fixed, so that equal packages give equal files.
+# Works in TMPDIR and leaves nothing there. umask, time zone and times are fixed, so that equal packages give equal files.
 set -euo pipefail
 umask 022
-export LC_ALL=C SOURCE_DATE_EPOCH=1700000000
+export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=1700000000
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=$(realpath -m "${1:?build.sh OUT.qcow2}")

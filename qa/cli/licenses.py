@@ -20,8 +20,8 @@ _OF_ONE_FILE = {"qemu.qmp": ("qemu/qmp/legacy.py", "GNU General Public License v
 """A license that holds for one file alone, which the single file leaves out."""
 
 _COMPILED_IN = [
-    "Compiled into them: OpenSSL (cryptography; Apache-2.0), libffi (cffi; MIT), Rust crates (cryptography, pydantic_core; MIT or",
-    "Apache-2.0), and the libraries that Pillow's license text names.",
+    "Compiled into them: OpenSSL (cryptography; Apache-2.0), libffi (cffi; MIT), Rust crates (cryptography, pydantic_core; MIT",
+    "or Apache-2.0), and the libraries that Pillow's license text names.",
 ]
 
 
