@@ -30,6 +30,7 @@ make_host() {  # $1: suite, $2: folder
     uri=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $codename" 'Created-By: Packages' | sed -n 1p)
     [ -n "$uri" ] || { echo "bare-hosts: apt has no source for Debian $codename to take $1 from" >&2; exit 3; }
     key=/usr/share/keyrings/debian-archive-keyring.gpg
+    rm -rf --one-file-system "$2.new"  # of a run that was interrupted
     mmdebstrap --quiet --variant=minbase --include=python3,qemu-system-x86,qemu-utils,ovmf \
         "$1" "$2.new" "deb [signed-by=$key] $uri $1 main"
     chroot "$2.new" useradd --create-home --shell /bin/bash user

@@ -21,14 +21,16 @@ PROGRAM = Path(os.environ.pop("ANIMA_QA_PROGRAM", "") or Path(sys.executable).wi
 LIMIT_S = 240.0
 """A program that hangs must not hang the tests; the slowest run, of the Debian guest on a busy host, takes 150 s."""
 
-SHARED_IMAGES = Path(os.environ.get("ANIMA_QA_TEST_CACHE") or Paths.from_environment().cache).absolute() / "images"
+SHARED_CACHE = Path(os.environ.get("ANIMA_QA_TEST_CACHE") or Paths.from_environment().cache).absolute()
+SHARED_IMAGES = SHARED_CACHE / "images"
 
 
 def new_home(folder: Path) -> Path:
-    """A home whose images are those of this machine."""
-    SHARED_IMAGES.mkdir(parents=True, exist_ok=True)
+    """A home whose images are those of this machine, and in which the single file need not unpack itself again."""
     (folder / "cache").mkdir(parents=True)
-    (folder / "cache" / "images").symlink_to(SHARED_IMAGES)
+    for name in ("images", "zipapp"):
+        (SHARED_CACHE / name).mkdir(parents=True, exist_ok=True)
+        (folder / "cache" / name).symlink_to(SHARED_CACHE / name)
     return folder
 
 

@@ -59,13 +59,14 @@ def finish(raw: Path, target: Path, machine: str, version: str) -> None:
     pythons = ", ".join(f"({python.replace('.', ', ')})" for python in wheels.PYTHONS)
     facts = f'VERSION = "{version}"\nDIGEST = "{digest.hexdigest()[:16]}"\nMACHINE = "{machine}"\nPYTHONS = ({pythons})\n'
     files[f"{START}/facts.py"] = facts.encode()
+    stored = ("__main__.py", f"{START}/")  # Python reads these before we have shut out a zlib that is not its own
     with target.open("wb") as file:
         file.write(f"#!{SHEBANG}\n".encode())
         with zipfile.ZipFile(file, "w") as packed:
             for name, content in files.items():
                 info = zipfile.ZipInfo(name, DATE)
                 info.external_attr = 0o100644 << 16
-                kind = zipfile.ZIP_STORED if name.endswith((".qcow2", ".png")) else zipfile.ZIP_DEFLATED
+                kind = zipfile.ZIP_STORED if name.startswith(stored) or name.endswith(".qcow2") else zipfile.ZIP_DEFLATED
                 packed.writestr(info, content, kind, 9)
     target.chmod(0o755)
 
