@@ -11,13 +11,14 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forks, intake, machine, startup
+from benchmarks import forks, intake, machine, startup, zipapp
 from benchmarks.measure import Row
 
 
 async def measure(*, short: bool, debian: bool) -> list[Row]:
     rounds = 3 if short else 60
     rows = await startup.measure(3 if short else 20)
+    rows += await zipapp.measure(3 if short else 20)
     rows += await intake.measure(2 if short else 100)
     async with machine.machine("builtin") as running:
         rows += await machine.commands(running, "built-in guest", rounds)

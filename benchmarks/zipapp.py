@@ -1,0 +1,105 @@
+"""The single file: how long its starts take beside the same program in a virtual environment, and what its megabytes are.
+
+Measures ``dist/anima-qa.pyz``, which ``./build_zipapp.sh`` makes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.measure import Row, Subject, take_turns
+
+TOP = Path(__file__).resolve().parent.parent
+FILE = TOP / "dist" / "anima-qa.pyz"
+INSTALLED = Path(sys.executable).with_name("anima-qa")
+SCRIPT = TOP / "examples" / "hello.yaml"
+
+COMMANDS = {"--version": ["--version"], "check": ["check", str(SCRIPT)]}
+"""``mcp`` belongs here, to its answer to initialize, once there is such a command."""
+
+PARTS = {
+    "qa/_data/prebuilt": "the built-in guest",
+    "qa": "the program",
+    "PIL": "Pillow (screenshots)",
+    "pillow.libs": "Pillow (screenshots)",
+    "pydantic_core": "pydantic (scripts, results)",
+    "pydantic": "pydantic (scripts, results)",
+    "cryptography": "cryptography (SSH, keys)",
+    "asyncssh": "asyncssh (SSH)",
+    "pygments": "rich (what the terminal shows)",
+    "rich": "rich (what the terminal shows)",
+    "wcwidth": "pyte (the serial console)",
+    "pyte": "pyte (the serial console)",
+}
+
+
+async def measure(rounds: int) -> list[Row]:
+    if not FILE.exists():
+        raise FileNotFoundError(f"{FILE}: run ./build_zipapp.sh first")
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        rows = []
+        for name, arguments in COMMANDS.items():
+            subjects = {
+                "python -c pass": _program(home, sys.executable, "-sE", "-c", "pass"),
+                f"{name}, from a virtual environment": _program(home, sys.executable, INSTALLED, *arguments),
+                f"{name}, from the single file": _program(home, sys.executable, "-sE", FILE, *arguments),
+            }
+            rows += await take_turns(f"the single file: later starts of {name}", subjects, rounds)
+        first = {
+            "python -c pass": _program(home, sys.executable, "-sE", "-c", "pass"),
+            "--version, unpacking itself": _first(home),
+        }
+        rows += await take_turns("the single file: the first start", first, max(2, rounds // 4))
+    return rows + sizes(FILE)
+
+
+def _program(home: Path, *argv: object) -> Subject:
+    settings = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    settings["ANIMA_QA_HOME"] = str(home)
+
+    async def run() -> None:
+        words = [str(word) for word in argv]
+        process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.DEVNULL, env=settings)
+        if await process.wait() != 0:
+            raise RuntimeError(f"{words} failed")
+
+    return run
+
+
+def _first(home: Path) -> Subject:
+    start = _program(home, sys.executable, "-sE", FILE, "--version")
+
+    async def run() -> None:
+        shutil.rmtree(home / "cache" / "zipapp", ignore_errors=True)
+        await start()
+
+    return run
+
+
+def sizes(file: Path) -> list[Row]:
+    """A row for the whole file, and one for each part that has more than half a megabyte in it; largest first."""
+    parts: Counter[str] = Counter()
+    with zipfile.ZipFile(file) as packed:
+        for info in packed.infolist():
+            parts[_part(info.filename.removeprefix("site-packages/"))] += info.compress_size
+    total = file.stat().st_size
+    known = sum(size for size in parts.values() if size >= 500_000)
+    shown = [(name, size) for name, size in parts.most_common() if size >= 500_000] + [("all else", total - known)]
+    group = "the single file: size"
+    rows = [Row(group, file.name, total / 1e6, "MB", 1.0)]
+    return rows + [Row(group, name, size / 1e6, "MB", size / total) for name, size in shown]
+
+
+def _part(name: str) -> str:
+    for start, part in PARTS.items():
+        if name.startswith(f"{start}/"):
+            return part
+    return "all else"
