@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ def test_no_qemu(fresh_program: Program) -> None:
     tools = fresh_program.cwd / "bin"
     tools.mkdir()
     (tools / "sh").symlink_to("/bin/sh")
+    (tools / "python3").symlink_to(Path(sys.executable).resolve())  # the single file is started by its first line
     ended = fresh_program.run_script(SCRIPT, PATH=str(tools), ANIMA_QA_QEMU=None)
     assert ended.status == 3
     assert "QEMU is not installed" in ended.text
