@@ -112,7 +112,7 @@ def _guest() -> list[str]:
     return [
         "The built-in guest is made of these Debian packages:", "", *_table(rows), "",
         f"Their copyright files are in {folder / 'copyrights'}.",
-        "Their sources are in Debian's archive (snapshot.debian.org keeps all versions), as:",
+        "Their sources are in Debian's archive, whose snapshots keep all versions, as:",
         *(f"  {source}" for source in sources),
         f"The recipe is in {data_folder('images') / 'builtin'}.",
     ]  # fmt: skip
