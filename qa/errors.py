@@ -109,6 +109,10 @@ class BootFailed(MachineError):
     """The guest stopped on its way up: the UEFI shell, a boot loader's prompt, an emergency shell."""
 
 
+class GuestStalled(BootFailed):
+    """The guest's kernel waits for a timer that never fires: a fault of software emulation, not of the guest."""
+
+
 class QemuExited(MachineError):
     """QEMU ended without having been asked to."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from qa.errors import BootFailed, GuestPanic, MachineError
+from qa.errors import BootFailed, GuestPanic, GuestStalled, MachineError
 
 PANIC = "panic"
 
@@ -36,6 +36,7 @@ KNOWN_FAILURES = (
         re.compile(rb"kthread timer wakeup didn't happen"),
         "the guest's kernel stands still: a timer of its virtual processors did not fire",
         "seen under software emulation on an overloaded host: run it again, with less beside it or with cpus: 1",
+        error=GuestStalled,
     ),
     KnownFailure(
         "UEFI shell",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qa.errors import (
     DeadlineExceeded,
+    GuestStalled,
     HostError,
     MachineError,
     NoSpace,
@@ -192,6 +193,14 @@ class Starter:
         return machine
 
     async def _boot(self) -> Machine:
+        try:
+            return await self._boot_once()
+        except GuestStalled as error:  # a fault of the emulation: the guest did nothing wrong
+            self.bus.notice(f"{self.blueprint.name} boots once more: {error.message}", "warning")
+            self._clean()
+            return await self._boot_once()
+
+    async def _boot_once(self) -> Machine:
         ssh = _new_ssh_access(self.blueprint) if self.blueprint.wants_ssh else None
         await self.blueprint.make_disks(self.work, ssh)
         machine = Machine(self._setup(ssh), self.bus)

@@ -18,6 +18,9 @@ from qa.paths import Paths
 PROGRAM = Path(os.environ.pop("ANIMA_QA_PROGRAM", "") or Path(sys.executable).with_name("anima-qa")).absolute()
 """What is driven: ``./test.sh`` names the single file; else it is what the tests' own environment has."""
 
+COMMAND = [sys.executable, "-sE", str(PROGRAM)] if PROGRAM.suffix == ".pyz" else [str(PROGRAM)]
+"""How it is started. Its first line is tried by tests of its own: what stands for ``python3`` in PATH can be a script."""
+
 LIMIT_S = 240.0
 """A program that hangs must not hang the tests; the slowest run, of the Debian guest on a busy host, takes 150 s."""
 
@@ -84,7 +87,7 @@ class Program:
     def run(self, *arguments: object, before: Sequence[object] = (), stdin: str = "", **env: str | None) -> Ended:
         """Run to the end. ``before`` goes before the program in the command line."""
         done = subprocess.run(
-            [str(word) for word in (*before, PROGRAM, *arguments)],
+            [str(word) for word in (*before, *COMMAND, *arguments)],
             cwd=self.cwd, env=self.environment(env), input=stdin, text=True, errors="replace",
             capture_output=True, timeout=LIMIT_S, check=False,
         )  # fmt: skip
@@ -97,7 +100,7 @@ class Program:
     def start(self, *arguments: object, **env: str | None) -> Running:
         """Start in a process group of its own, as a shell does, with all that it prints in one stream."""
         popen = subprocess.Popen(
-            [str(PROGRAM), *(str(word) for word in arguments)],
+            [*COMMAND, *(str(word) for word in arguments)],
             cwd=self.cwd, env=self.environment(env), text=True, errors="replace", process_group=0,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip

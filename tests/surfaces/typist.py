@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from program import LIMIT_S, PROGRAM, Program
+from program import COMMAND, LIMIT_S, Program
 
 
 class Typist:
@@ -23,7 +23,7 @@ class Typist:
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
             os.chdir(program.cwd)
-            os.execve(PROGRAM, [str(PROGRAM), *(str(word) for word in arguments)], environment)
+            os.execve(COMMAND[0], [*COMMAND, *(str(word) for word in arguments)], environment)
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qa.console.failures import KNOWN_FAILURES, FailureScan
-from qa.errors import BootFailed, GuestPanic
+from qa.errors import BootFailed, GuestPanic, GuestStalled
 
 SEEN = {
     "panic": b"[    1.234567] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n",
@@ -95,7 +95,7 @@ def test_harmless_output_is_no_failure(harmless: bytes) -> None:
 
 def test_only_a_panic_is_called_one() -> None:
     assert {failure.name for failure in KNOWN_FAILURES if failure.error is GuestPanic} == {"panic"}
-    assert {failure.error for failure in KNOWN_FAILURES if failure.name != "panic"} == {BootFailed}
+    assert {failure.error for failure in KNOWN_FAILURES if failure.name != "panic"} == {BootFailed, GuestStalled}
 
 
 def test_little_is_carried_over_between_pieces() -> None:

@@ -16,6 +16,7 @@ from qa.errors import (
     BootFailed,
     CheckFailed,
     DeadlineExceeded,
+    GuestStalled,
     ImageError,
     Interrupted,
     MachineOff,
@@ -340,6 +341,14 @@ async def test_a_guest_that_does_not_come_up(world: World) -> None:
     with pytest.raises(BootFailed):  # nobody is waited for any more
         await world.starter().start(warm=True)
     assert len(world.told) == 0
+
+
+async def test_a_guest_that_the_emulation_stalled_boots_once_more(world: World) -> None:
+    world.happens["boot"] = raises(GuestStalled("it stands still"))
+    with pytest.raises(GuestStalled):
+        await world.starter().start(warm=False)
+    assert world.did == [["boot", "destroy"], ["boot", "destroy"]]
+    assert world.told == ["vm boots once more: it stands still"]
 
 
 async def test_two_starts_at_once_boot_once(world: World) -> None:
