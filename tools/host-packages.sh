@@ -17,7 +17,7 @@ packages=(
 )
 case $purpose in
     run) ;;
-    test) packages+=(chromium openssh-client git procps busybox strace) ;;
+    test) packages+=(chromium openssh-client git procps busybox strace tesseract-ocr ffmpeg) ;;
     *) echo "host-packages: unknown purpose '$purpose' (run or test)" >&2; exit 2 ;;
 esac
 

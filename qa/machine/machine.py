@@ -11,7 +11,8 @@ from pathlib import Path
 from qa.errors import UsageError
 from qa.events import Bus
 from qa.machine.freezing import Freezing
-from qa.machine.looking import Hands, Looking
+from qa.machine.hands import Hands
+from qa.machine.looking import Looking
 from qa.machine.setup import MachineSetup
 
 

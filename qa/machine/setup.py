@@ -45,6 +45,7 @@ class MachineSetup:
         bases: the images that its disks build on.
         renew_identity: a machine that begins from a frozen state gets a hostname, machine id and SSH host keys of its own.
         label: tells its pictures from those of other machines of its name; empty where there are none.
+        needles: folders in which needles are looked for, the nearest first.
         smbios_strings: what the guest's systemd is told at boot.
         ssh: what the SSH channel needs, or None where there is none.
     """
@@ -75,6 +76,7 @@ class MachineSetup:
     bases: tuple[Path, ...] = ()
     renew_identity: bool = False
     label: str = ""
+    needles: tuple[Path, ...] = ()
 
     @property
     def variables(self) -> Path:

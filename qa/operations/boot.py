@@ -36,7 +36,8 @@ from qa.snapshots.store import Entry, Store
 class Place:
     """Where a machine's traces go: its results folder and its two logs; and where relative paths of its options begin.
 
-    ``label`` tells machines of one name apart in the names of files.
+    ``label`` tells machines of one name apart in the names of files; ``needles`` are the folders in which needles are looked
+    for, the nearest first.
     """
 
     results: Path
@@ -44,6 +45,7 @@ class Place:
     qemu_log: Path
     base_folder: Path
     label: str = ""
+    needles: tuple[Path, ...] = ()
 
 
 @dataclass

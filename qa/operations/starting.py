@@ -240,6 +240,7 @@ class Starter:
             renew_identity=options.identity == "renew",
             bases=blueprint.bases,
             label=self.place.label,
+            needles=self.place.needles,
         )
 
 

@@ -29,6 +29,45 @@ class CommandOutcome(Result):
     duration_s: float
 
 
+class AreaResult(Result):
+    """An area of a needle, where it was found on the screen, and how well. Pixels."""
+
+    kind: Literal["match", "exclude", "text"]
+    x: int
+    y: int
+    width: int
+    height: int
+    from_x: int = Field(description="Where it lies in the needle's picture.")
+    from_y: int
+    similarity: float = Field(description="0 to 1.")
+    wanted: float = Field(description="The similarity from which on it matches.")
+    matched: bool
+    metric: str
+    text: str = Field("", description="What was read there, for text areas.")
+
+
+class CandidateResult(Result):
+    """A needle that was compared with the screen."""
+
+    needle: str
+    source: str = Field(description="The needle's picture where it was taken from.")
+    picture: str = Field(description="A copy of it, relative to the results folder; empty where it could not be copied.")
+    matched: bool
+    error: float
+    workaround: str | None = Field(None, description="Why it stands for a known defect; null where it does not.")
+    areas: list[AreaResult]
+
+
+class ScreenResult(Result):
+    """What was looked for on the screen, and what was found."""
+
+    wanted: str
+    frame: str = Field(description="The frame it was looked for in, relative to the results folder.")
+    width: int
+    height: int
+    candidates: list[CandidateResult] = Field(default_factory=list, description="Needles, the best first.")
+
+
 class StepResult(Result):
     """One step. ``steps`` are those inside a subtest, a repeat or a branch."""
 
@@ -45,6 +84,7 @@ class StepResult(Result):
     hint: str = ""
     place: str = Field("", description="file:line:column of the step in its script.")
     command: CommandOutcome | None = None
+    screen: ScreenResult | None = None
     evidence: list[str] = Field(default_factory=list, description="Files, relative to the results folder.")
     steps: list[StepResult] = Field(default_factory=list)
 

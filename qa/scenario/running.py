@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from qa.events import Outcome
-from qa.scenario.results import CommandOutcome, StepResult
+from qa.scenario.results import CommandOutcome, ScreenResult, StepResult
 from qa.scenario.script import Step
 from qa.scenario.start import Start
 from qa.scenario.verdict import Verdict
@@ -18,6 +18,7 @@ class Done:
     """What came out of one try of a step so far; what is known stays when it is cut short."""
 
     command: CommandOutcome | None = None
+    screen: ScreenResult | None = None
     detail: str = ""
     evidence: list[str] = field(default_factory=list)
     steps: list[StepResult] = field(default_factory=list)
@@ -94,6 +95,7 @@ class Running:
             hint=verdict.hint if verdict and verdict.error else "",
             place=step.place,
             command=done.command,
+            screen=done.screen,
             evidence=done.evidence,
             steps=done.steps,
         )

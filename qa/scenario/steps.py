@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from qa.scenario.problems import ScriptRejected
 from qa.scenario.results import StepResult
 from qa.scenario.running import Done, Running
 from qa.scenario.script import Branches, Call, Group, Record, Step
+from qa.scenario.sights import describe_sight, is_sight, keep_sight
 from qa.scenario.start import Start
 from qa.scenario.stop import Stop
 from qa.scenario.verdict import Verdict, judge
@@ -163,6 +165,9 @@ class StepRunner:
             result = getattr(error, "result", None)
             if is_command(result):
                 running.done.command = command_outcome(result)
+            elif is_sight(result):
+                with suppress(OSError):  # a full disk must not hide why the step failed
+                    running.done.screen = keep_sight(self.folder, running.index, result, label=self.branch)
 
     def _machine(self, running: Running) -> ScriptMachine:
         name = running.step.machine
@@ -202,6 +207,9 @@ class StepRunner:
                 done.evidence.append(self.folder.relative(result))
             else:
                 done.detail = str(result)
+        elif is_sight(result):
+            done.screen = keep_sight(self.folder, running.index, result, label=self.branch)
+            done.detail = describe_sight(result)
         elif isinstance(result, str):
             done.detail = " ".join(result.split())[:DETAIL_LENGTH]
         if running.step.modifiers.expect:

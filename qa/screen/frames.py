@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +15,9 @@ from typing import TYPE_CHECKING
 from qa.errors import QemuFailed
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from qa.qemu.monitor import Monitor
 
 _MAX_PIXELS = 64 * 1024 * 1024
@@ -20,11 +26,33 @@ _MAX_PIXELS = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of the screen, in binary PPM as QEMU writes it fastest (5 ms for 1280x800, where PNG takes 29 ms)."""
+    """One picture of the screen, in binary PPM as QEMU writes it fastest (5 ms for 1280x800, where PNG takes 29 ms).
+
+    Attributes:
+        taken: when, in monotonic seconds.
+    """
 
     width: int
     height: int
     ppm: bytes
+    taken: float = field(default_factory=time.monotonic, compare=False)
+
+    @cached_property
+    def pixels(self) -> memoryview:
+        """Three bytes for each pixel: red, green, blue; row by row from the top left."""
+        return memoryview(self.ppm)[-3 * self.width * self.height :]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Equal for frames that show the same."""
+        return hashlib.blake2b(self.ppm, digest_size=16).digest()
+
+    @cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """The pixels as an array of height, width and three colours, which cannot be written to."""
+        import numpy as np  # noqa: PLC0415 -- costs 0.1 s, and a run that only takes pictures does not need it
+
+        return np.frombuffer(self.pixels, np.uint8).reshape(self.height, self.width, 3)
 
     def save_png(self, path: Path) -> None:
         """Write it as PNG; quick compression, because screens are flat."""
@@ -39,8 +67,7 @@ class Frame:
 
     def describe(self) -> str:
         """What can be said without looking closely: an all-black screen is named as such."""
-        pixels = self.ppm[-3 * self.width * self.height :]
-        black = pixels.count(0) == len(pixels)
+        black = not any(self.pixels.tobytes())
         return f"{self.width}x{self.height}{', all black' if black else ''}"
 
 
