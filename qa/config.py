@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from qa.deadline import DEFAULT_TCG_FACTOR
 from qa.errors import UsageError
 from qa.paths import Paths
+from qa.rules import Audit, Limits, Policy
 from qa.sizes import Size
 
 MAX_JOBS = 64
@@ -53,6 +54,13 @@ class Config(BaseModel):
     tcg_factor: float = Field(
         DEFAULT_TCG_FACTOR, ge=1, le=100, description="Time limits on guests are multiplied by this under software emulation."
     )
+    policy: Policy = Field(Policy(), description="What may be done: a table of the file alone.")
+    limits: Limits = Field(Limits(), description="How much machines may take: a table of the file alone.")
+    audit: Audit = Field(Audit(), description="What is written down of calls: a table of the file alone.")
+
+
+TABLES = ("policy", "limits", "audit")
+"""Settings of several parts. Rights are not a matter of who starts the program how, so they are in the file alone."""
 
 
 def load_config(paths: Paths, environment: Mapping[str, str] = os.environ, **flags: Any) -> Config:
@@ -71,7 +79,9 @@ def load_config(paths: Paths, environment: Mapping[str, str] = os.environ, **fla
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read {file}: {error.strerror if isinstance(error, OSError) else error}") from error
     in_environment = {
-        name: environment[variable] for name in Config.model_fields if environment.get(variable := f"ANIMA_QA_{name.upper()}")
+        name: environment[variable]
+        for name in Config.model_fields
+        if name not in TABLES and environment.get(variable := f"ANIMA_QA_{name.upper()}")
     }
     given = {name: value for name, value in flags.items() if value is not None}
     for place, values in ((str(file), in_file), ("the environment", in_environment), ("the command line", given)):
@@ -80,12 +90,20 @@ def load_config(paths: Paths, environment: Mapping[str, str] = os.environ, **fla
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        place = origin.get(name, "somewhere")
-        if problem["type"] == "extra_forbidden":
-            near = get_close_matches(name, Config.model_fields, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(Config.model_fields)}"
-            raise UsageError(f"there is no setting {name!r}, which is in {place}", hint=hint) from error
-        said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        raise UsageError(f"the setting {name!r} from {place} {said}, and is {problem['input']!r}") from error
+        raise _complaint(error, origin) from error
+
+
+def _complaint(error: ValidationError, origin: Mapping[str, str]) -> UsageError:
+    problem = error.errors()[0]
+    setting = str(problem["loc"][0])
+    place = origin.get(setting, "somewhere")
+    name = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+    if problem["type"] == "extra_forbidden":
+        there: Mapping[str, Any] = Config.model_fields
+        if len(problem["loc"]) > 1:
+            there = getattr(Config(), setting).__class__.model_fields
+        near = get_close_matches(str(problem["loc"][-1]), there, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(there)}"
+        return UsageError(f"there is no setting {name!r}, which is in {place}", hint=hint)
+    said = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return UsageError(f"the setting {name!r} from {place} {said}, and is {problem['input']!r}")

@@ -39,6 +39,14 @@ class ScriptError(UsageError):
     """A script cannot be run as it is written."""
 
 
+class PolicyRefused(UsageError):
+    """A rule of this host's owner does not allow it. ``rule`` is the setting that says so, such as ``policy.deny_commands``."""
+
+    def __init__(self, message: str, *, rule: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
+
+
 class HostError(QaError):
     """This host cannot do what was asked."""
 
@@ -59,6 +67,14 @@ class AcceleratorUnavailable(HostError):
 
 class NoSpace(HostError):
     """A file system is full, or would be."""
+
+
+class AuditFailed(HostError):
+    """What is done cannot be written down, so it is not done."""
+
+
+class LimitReached(HostError):
+    """The owner of this host allows no more of it: machines, memory, disk."""
 
 
 class ImageError(HostError):

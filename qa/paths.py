@@ -52,6 +52,16 @@ class Paths:
         return self.cache / "snapshots"
 
     @property
+    def audit(self) -> Path:
+        """What agents did, where no setting says another place."""
+        return self.state / "audit.jsonl"
+
+    @property
+    def sessions(self) -> Path:
+        """Logs, pictures and output of machines that agents boot: a folder for each server."""
+        return self.state / "sessions"
+
+    @property
     def verdicts(self) -> Path:
         """What is remembered of this host's accelerators."""
         return self.state / "accelerators.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -77,6 +77,20 @@ class MachineBase:
     def image(self) -> Image:
         """What it boots."""
         return self.setup.image
+
+    @property
+    def power_state(self) -> Literal["ready", "booting", "paused", "off", "dead"]:
+        """How it does. ``booting``: it is on, and was not ready yet; ``dead``: the guest or QEMU failed."""
+        power = self._power
+        if power is None:
+            return "off"
+        if power.vitals.failure is not None:
+            return "dead"
+        if power.vitals.ended:
+            return "off"
+        if power.paused:
+            return "paused"
+        return "booting" if self.ready_s is None else "ready"
 
     @property
     def accel(self) -> str:

@@ -13,7 +13,7 @@ from qa.deadline import Deadline, format_duration
 from qa.errors import CommandFailed, DeadlineExceeded
 from qa.events import CommandOutput
 from qa.guest import copying
-from qa.guest.channel import CommandResult, Stream, in_one_line
+from qa.guest.channel import CommandResult, OutputListener, Stream, in_one_line
 from qa.machine.base import COMMAND_LIMIT, WAIT_LIMIT, Command, Duration, MachineBase
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
@@ -96,12 +96,20 @@ class Commands(MachineBase):
             self.bus.notice(f"left out of the copy of {source}: {some} (devices, and links that lead out of it)", "warning")
         return target
 
+    async def follow(self, command: str, limit: float, on_output: OutputListener) -> CommandResult:
+        """Run a command as ``execute`` does, and hand on each piece of what it prints as it comes."""
+        return await self._run(command, self._deadline(limit).remaining, also=on_output)
+
     # how
 
-    async def _run(self, command: str, limit: float, stdin: BinaryIO | None = None) -> CommandResult:
+    async def _run(
+        self, command: str, limit: float, stdin: BinaryIO | None = None, also: OutputListener | None = None
+    ) -> CommandResult:
         channel = await self._way_in()
 
         def tell(stream: Stream, data: bytes) -> None:
+            if also:
+                also(stream, data)
             self.bus.emit(CommandOutput(machine=self.name, stream=stream, text=data.decode(errors="replace")))
 
         return await channel.run(command, limit=limit, stdin=stdin, on_output=tell)

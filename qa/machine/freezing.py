@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,21 @@ class Freezing(Power):
         """Names of the restore points, in the order in which they were made."""
         return tuple(self._points)
 
+    @property
+    def restore_points(self) -> Mapping[str, Entry]:
+        """The restore points by name, in the order in which they were made."""
+        return dict(self._points)
+
+    async def forget(self, name: str) -> None:
+        """Keep a restore point no longer. What was frozen goes when nothing builds on it any more.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        self._point(name)
+        self._points.pop(name)
+        await asyncio.to_thread(self._hold_what_is_needed)
+
     async def snapshot(self, name: SnapshotName) -> str:
         """Keep the machine as it is at this moment: memory, devices, all disks, firmware variables. It goes on at once.
 
@@ -85,11 +101,13 @@ class Freezing(Power):
 
     async def restore(self, name: SnapshotName) -> None:
         """Go back to a restore point: all that happened since is undone, and the machine is on or off as it was then."""
-        entry = self._points.get(name)
-        if entry is None:
+        await self.go_on_from(self._point(name))
+
+    def _point(self, name: str) -> Entry:
+        if name not in self._points:
             there = f"there are: {', '.join(self._points)}" if self._points else "make one with snapshot first"
             raise UsageError(f"{self.name} has no restore point {name!r}", hint=there)
-        await self.go_on_from(entry)
+        return self._points[name]
 
     async def freeze(self, kind: Kind, *, key: str = "", title: str = "") -> Kept:
         """Keep the machine as it is in the store of frozen machines, and go on. It stands still for less than a second.

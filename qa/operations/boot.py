@@ -26,6 +26,7 @@ from qa.images.image import Image
 from qa.images.resolve import resolve
 from qa.machine import Machine
 from qa.operations.blueprint import Blueprint, keep_disks
+from qa.operations.limits import Quota
 from qa.operations.options import MachineOptions
 from qa.operations.starting import Starter
 from qa.paths import Paths
@@ -37,7 +38,8 @@ class Place:
     """Where a machine's traces go: its results folder and its two logs; and where relative paths of its options begin.
 
     ``label`` tells machines of one name apart in the names of files; ``needles`` are the folders in which needles are looked
-    for, the nearest first.
+    for, the nearest first. ``called`` is the machine's name in what is told of it, where it is not that of its blueprint, which
+    its template depends on.
     """
 
     results: Path
@@ -46,6 +48,7 @@ class Place:
     base_folder: Path
     label: str = ""
     needles: tuple[Path, ...] = ()
+    called: str = ""
 
 
 @dataclass
@@ -53,13 +56,14 @@ class Host:
     """This host, ready to boot machines: what it offers is looked up once and when it is first needed.
 
     ``keep`` leaves a machine's files in its results folder: its disks, which are overlays on their images, and its firmware
-    variables.
+    variables. ``quota`` is what the machines may take together; None: what this host has.
     """
 
     paths: Paths
     config: Config
     owner: Owner
     keep: bool = False
+    quota: Quota | None = None
     choice: Choice | None = field(default=None, init=False)
     _judging: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _told: weakref.WeakSet[Bus] = field(default_factory=weakref.WeakSet, init=False)
@@ -128,8 +132,9 @@ class Host:
 
         Raises:
             QaError: the guest did not come up.
+            LimitReached: there is no room for it.
         """
-        async with self._work(blueprint, place, bus) as work:
+        async with self._room(blueprint, place), self._work(blueprint, place, bus) as work:
             machine = await Starter(self, blueprint, place, work, bus).start(warm=start == "warm" and not self.keep)
             try:
                 yield machine
@@ -143,8 +148,9 @@ class Host:
         Raises:
             SnapshotUnusable: the state is damaged, or was frozen with another QEMU, firmware, image or hardware.
             MachineError: the guest does not answer.
+            LimitReached: there is no room for it.
         """
-        async with self._work(blueprint, place, bus) as work:
+        async with self._room(blueprint, place, fork=True), self._work(blueprint, place, bus) as work:
             machine = await Starter(self, blueprint, place, work, bus).go_on(entry, "fork")
             try:
                 yield machine
@@ -169,10 +175,18 @@ class Host:
                 bus.notice(choice.warning, "warning")
 
     @asynccontextmanager
+    async def _room(self, blueprint: Blueprint, place: Place, *, fork: bool = False) -> AsyncGenerator[None]:
+        if self.quota is None:
+            yield
+            return
+        with self.quota.machine(place.called or blueprint.name, blueprint.memory, fork=fork):
+            yield
+
+    @asynccontextmanager
     async def _work(self, blueprint: Blueprint, place: Place, bus: Bus) -> AsyncGenerator[Path]:
         """A folder for a machine's files, for as long as it lives."""
         if not self.keep:
-            work = self.owner.machine_folder(blueprint.name)
+            work = self.owner.machine_folder(place.called or blueprint.name)
         else:
             work = place.results / "-".join(filter(None, ("disks", blueprint.name, place.label)))
             work.mkdir(parents=True)

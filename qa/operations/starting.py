@@ -214,7 +214,7 @@ class Starter:
     def _setup(self, ssh: Any) -> MachineSetup:
         blueprint, options, config = self.blueprint, self.blueprint.options, self.host.config
         return MachineSetup(
-            name=blueprint.name,
+            name=self.place.called or blueprint.name,
             image=blueprint.image,
             qemu=blueprint.qemu,
             firmware=blueprint.firmware,

@@ -1,0 +1,89 @@
+"""What the gate must know of a call: who makes it, and what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from qa.operations.operation import Operation
+from qa.rules import Whom
+
+Effect = Literal["read", "change", "destroy"]
+"""``read`` changes nothing that anybody would miss; ``destroy`` loses what cannot be had again."""
+
+AGENT_SURFACES = frozenset({"mcp", "rest"})
+"""Surfaces behind which a program decides what is done."""
+
+_READING = frozenset({"waiting", "looking"})
+_DESTROYING = frozenset({"restore", "crash"})
+_TYPING = frozenset({"send_chars", "send_console"})
+_OUT_OF_GUESTS = frozenset({"copy_from"})
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a call: the ``surface`` (``run``, ``cli``, ``mcp``, ``rest``), and its client's name there."""
+
+    surface: str
+    client: str = ""
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether rules for agents are meant."""
+        return self.surface in AGENT_SURFACES
+
+    def among(self, whom: Whom) -> bool:
+        """Whether a rule for ``whom`` is for this caller."""
+        return whom == "all" or (whom == "agents" and self.is_agent)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a call does.
+
+    Attributes:
+        toolset: of `qa.rules.TOOLSETS`.
+        commands: shell commands for a guest.
+        typed: text that is typed into a guest.
+        other_ways: other ways by which a guest runs what the caller says, in words: ``cloud_init``.
+        reads, writes: files and folders of this host.
+        question: asked before something is destroyed: ``destroy vm1, with all that is on its disks?``
+        force: the caller wants no question.
+    """
+
+    effect: Effect = "change"
+    toolset: str = "machines"
+    commands: tuple[str, ...] = ()
+    typed: tuple[str, ...] = ()
+    other_ways: tuple[str, ...] = ()
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+    question: str = ""
+    force: bool = False
+
+
+def effect_of(operation: Operation) -> Effect:
+    """What the verb ``operation`` of a machine does to it."""
+    if operation.name in _DESTROYING:
+        return "destroy"
+    return "read" if operation.group in _READING else "change"
+
+
+def facts_of(operation: Operation, arguments: Mapping[str, Any], *, results: Path | None = None) -> Facts:
+    """What a call of the verb ``operation`` of a machine does.
+
+    Args:
+        results: where relative paths of files that it writes begin.
+    """
+    paths = tuple(value for value in arguments.values() if isinstance(value, Path))
+    writes = operation.name in _OUT_OF_GUESTS
+    return Facts(
+        effect=effect_of(operation),
+        commands=tuple(str(value) for name, value in arguments.items() if name == "command"),
+        typed=tuple(str(value) for name, value in arguments.items() if name == "text" and operation.name in _TYPING),
+        other_ways=("typing keys",) if operation.group == "hands" and operation.name not in _TYPING else (),
+        reads=() if writes else paths,
+        writes=tuple((results or Path()) / path for path in paths) if writes else (),
+    )

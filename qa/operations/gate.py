@@ -1,0 +1,169 @@
+"""The gate that every call passes, from whatever surface: policy, confirmation, audit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qa.config import Config
+from qa.errors import AuditFailed, PolicyRefused, QaError
+from qa.operations.audit import AuditLog, now
+from qa.operations.calls import Caller, Effect, Facts
+from qa.operations.masking import cut, mask_text, masked
+from qa.operations.policy import Judge
+from qa.paths import Paths
+from qa.rules import Audit, Policy
+
+T = TypeVar("T")
+
+Ask = Callable[[str], Awaitable[bool]]
+"""Puts a question to the person behind the caller; whether the answer is yes."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Lets calls through, or not. One object for everything that a process does.
+
+    Attributes:
+        log: where calls are written down that ``audit`` is for; None: nowhere.
+    """
+
+    judge: Judge
+    audit: Audit = field(default_factory=Audit)
+    log: AuditLog | None = None
+
+    @classmethod
+    def of(cls, paths: Paths, config: Config) -> Gate:
+        """That of the settings."""
+        log = AuditLog(config.audit.file or paths.audit)
+        own = (paths.images, paths.sessions, paths.work)
+        judge = Judge(config.policy, paths.config / "config.toml", own, (paths.config, log.file, log.head_file))
+        return cls(judge, config.audit, log)
+
+    @classmethod
+    def open(cls) -> Gate:
+        """One that lets everything through and writes nothing down."""
+        policy = Policy(protect_home="none", confirm="none")
+        return cls(Judge(policy, Path("config.toml")), Audit(of="none"))
+
+    def grants(self, caller: Caller, name: str, effect: Effect, toolset: str = "machines") -> bool:
+        """Whether ``caller`` may ever make such a call. What is not granted should not be offered."""
+        return self.judge.grants(caller, name, effect, toolset)
+
+    async def call(
+        self,
+        caller: Caller,
+        name: str,
+        run: Callable[[], Awaitable[T]],
+        *,
+        facts: Facts,
+        arguments: Mapping[str, Any] | None = None,
+        reason: str = "",
+        ask: Ask | None = None,
+        summary: Callable[[T], Any] | None = None,
+    ) -> T:
+        """Make a call of the operation ``name``: hold it against the policy, ask where that is due, ``run`` it, write it down.
+
+        Args:
+            facts: what it does.
+            arguments: as they were given; secrets in them are masked in the log.
+            reason: why the caller does it, in its own words.
+            ask: how the person behind the caller is asked; None where there is no way to.
+            summary: what the log shall have of the result; by default its kind and, of a command, the exit code.
+
+        Raises:
+            PolicyRefused: a rule is against it, or the answer was no.
+            AuditFailed: it cannot be written down, and was not done; or it was done, and the message says so.
+            QaError: what ``run`` raises.
+        """
+        log = self.log if caller.among(self.audit.of) else None
+        if log:
+            await asyncio.to_thread(log.prepare)
+        entry = _Entry(caller, name, masked(arguments or {}, tool=name, hide=self.audit.hide), cut(mask_text(reason)))
+        try:
+            self.judge.check(caller, name, facts)
+            await self._confirm(caller, name, facts, ask)
+            result = await run()
+        except BaseException as error:
+            if log:
+                await _surely(log, entry.ended(_outcome(error), _said(error)))
+            raise
+        if log:
+            try:
+                await _surely(log, entry.ended("ok", _summary(result, summary)))
+            except AuditFailed as error:
+                error.message = f"{name} was done, but {error.message}"
+                raise
+        return result
+
+    async def _confirm(self, caller: Caller, name: str, facts: Facts, ask: Ask | None) -> None:
+        if facts.effect != "destroy" or facts.force or not caller.among(self.judge.policy.confirm):
+            return
+        question = facts.question or f"{name}: this cannot be undone. Do it?"
+        if ask is None:
+            hint = "ask the user; if the answer is yes, call it again with force"
+            raise PolicyRefused(f"{name} needs a confirmation: {question}", rule="policy.confirm", hint=hint)
+        if not await ask(question):
+            raise PolicyRefused(f"{name} was not confirmed", rule="policy.confirm", hint="the user said no: do not try it again")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A call that is under way."""
+
+    caller: Caller
+    name: str
+    arguments: Any
+    reason: str
+    at: str = field(default_factory=now)
+    began: float = field(default_factory=time.monotonic)
+
+    def ended(self, outcome: str, result: Any) -> dict[str, Any]:
+        """The line in the log."""
+        return {
+            "at": self.at,
+            "surface": self.caller.surface,
+            "client": cut(mask_text(self.caller.client)),
+            "tool": self.name,
+            "arguments": self.arguments,
+            "outcome": outcome,
+            "result": masked(result),
+            "reason": self.reason,
+            "duration_s": round(time.monotonic() - self.began, 3),
+        }
+
+
+async def _surely(log: AuditLog, record: Mapping[str, Any]) -> None:
+    """Write it also when we are cancelled meanwhile, and know that it is written before anybody is told anything."""
+    writing = asyncio.ensure_future(asyncio.to_thread(log.append, record))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
+        raise
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, PolicyRefused):
+        return "refused"
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
+
+
+def _said(error: BaseException) -> dict[str, str]:
+    if isinstance(error, PolicyRefused):
+        return {"error": error.message, "rule": error.rule}
+    if isinstance(error, QaError):
+        return {"error": error.message}
+    return {"error": type(error).__name__}
+
+
+def _summary(result: Any, summary: Callable[[Any], Any] | None) -> Any:
+    if summary is not None:
+        return summary(result)
+    if hasattr(result, "exit_code"):
+        return {"exit_code": result.exit_code}
+    return result if isinstance(result, str | int | float | bool | None) else type(result).__name__

@@ -1,0 +1,295 @@
+"""Work that takes longer than a call may: it gets a handle, and is picked up later."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from qa.errors import QaError, UsageError
+from qa.events import Bus, Event, Progress
+
+State = Literal["running", "done", "failed", "cancelled"]
+
+KEPT = 100
+"""Jobs of a client that have ended, of which somebody may still want to know. The oldest go."""
+WHOLE_LIMIT = 256 << 20
+"""Bytes of output that are kept of one job. A command that prints for ever must not fill the disk."""
+PIECE = 16 << 10
+"""Bytes of output that one look gives by default."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some output.
+
+    Attributes:
+        cursor: where the next look begins.
+        skipped: bytes between the cursor that was given and this piece, where there was more than was asked for.
+    """
+
+    text: str
+    cursor: int
+    skipped: int = 0
+
+
+class Output:
+    """What a job prints, whole in a file, to be read from any place on."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.file = file
+        self.size = 0
+        self.lost = 0
+        self.closed = False
+        self._stream = file.open("xb", buffering=0)
+        self._news = asyncio.Event()
+
+    def add(self, data: bytes) -> None:
+        """The next piece; what cannot be kept is counted in ``lost``."""
+        room = max(0, WHOLE_LIMIT - self.size)
+        kept = 0
+        with contextlib.suppress(OSError, ValueError):  # a full disk costs output, not the command
+            kept = self._stream.write(data[:room])
+        self.size += kept
+        self.lost += len(data) - kept
+        self._news.set()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self.closed = True
+        self._stream.close()
+        self._news.set()
+
+    async def news(self, cursor: int) -> None:
+        """Until there is something behind ``cursor``, or nothing more comes."""
+        while self.size <= cursor and not self.closed:
+            self._news.clear()
+            await self._news.wait()
+
+    def read(self, cursor: int = 0, limit: int = PIECE) -> Piece:
+        """What was printed behind ``cursor``: at most ``limit`` bytes, the newest. A letter is never cut in two.
+
+        Raises:
+            UsageError: the cursor is behind the end.
+        """
+        if not 0 <= cursor <= self.size:
+            raise UsageError(f"the output has {self.size} bytes, and no byte {cursor}", hint="begin with cursor 0")
+        start = max(cursor, self.size - limit)
+        with self.file.open("rb") as stream:
+            stream.seek(start)
+            data = stream.read(self.size - start)
+        if start > cursor:
+            begins = next((at for at, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
+            data, start = data[begins:], start + begins
+        if not self.closed:
+            data = data[: len(data) - _unfinished(data)]
+        end = start + len(data)
+        return Piece(data.decode(errors="replace"), end, start - cursor)
+
+
+def _unfinished(data: bytes) -> int:
+    """Bytes at the end that begin a letter of UTF-8 whose rest has not come."""
+    for back in range(1, min(3, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 == 0xC0:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return back if length > back else 0
+        if byte & 0x80 == 0:
+            return 0
+    return 0
+
+
+@dataclass(eq=False)
+class Job:
+    """Work that goes on by itself.
+
+    Attributes:
+        id: short, and never used again.
+        what: in a few words: ``boot vm1``.
+        vm: the machine that it is about; empty where it is about none.
+        output: what it prints; None where it prints nothing.
+        said: the newest sign of life, in words.
+        done, total: how far it is, where that is known.
+        collected: somebody was given its result.
+    """
+
+    id: str
+    client: str
+    what: str
+    vm: str = ""
+    output: Output | None = None
+    state: State = "running"
+    result: Any = None
+    error: BaseException | None = None
+    said: str = ""
+    done: float = 0.0
+    total: float | None = None
+    collected: bool = False
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _began: float = field(default_factory=time.monotonic)
+    _ended: float | None = None
+    task: asyncio.Task[Any] | None = None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that it took, or has taken so far."""
+        return (self._ended or time.monotonic()) - self._began
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self.state == "running"
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        """Take what became of it. Whoever picks it up is told, also of defects."""
+        self._ended = time.monotonic()
+        if task.cancelled():
+            self.state = "cancelled"
+        elif error := task.exception():
+            self.error, self.state = error, "failed"
+        else:
+            self.result, self.state = task.result(), "done"
+        if self.output:
+            self.output.close()
+
+    def listen(self, event: Event) -> None:
+        """A listener for buses: progress, and other signs of life."""
+        if isinstance(event, Progress):
+            self.done, self.total, self.said = event.done, event.total, event.task
+        elif said := _words(event):
+            self.said = said
+
+    def outcome(self) -> Any:
+        """Its result.
+
+        Raises:
+            UsageError: it has none yet, or was cancelled.
+            QaError: what ended it.
+        """
+        self.collected = self.collected or not self.running
+        if self.running:
+            raise UsageError(f"{self.id} ({self.what}) is still running", hint="wait for it")
+        if self.state == "cancelled":
+            raise UsageError(f"{self.id} ({self.what}) was cancelled", hint="start it again")
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Jobs:
+    """The jobs of a server. A context: at its end all are cancelled."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._count = 0
+
+    async def __aenter__(self) -> Jobs:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cancel_all(list(self._jobs.values()))
+
+    def start(
+        self,
+        client: str,
+        what: str,
+        work: Callable[[Job], Coroutine[Any, Any, Any]],
+        *,
+        vm: str = "",
+        output: Path | None = None,
+        bus: Bus | None = None,
+    ) -> Job:
+        """Begin ``work``, which is given its job. It goes on when the caller is cancelled.
+
+        Args:
+            output: the folder for the file of what it prints (see `Job.output`); None where it prints nothing.
+            bus: its events are signs of life.
+        """
+        self._count += 1
+        job = Job(f"job{self._count}", client, what, vm)
+        if output is not None:
+            job.output = Output(output / f"{job.id}.log")
+        unsubscribe = bus.subscribe(job.listen) if bus else None
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            job.end(task)
+            if unsubscribe:
+                unsubscribe()
+
+        job.task = asyncio.create_task(work(job), name=f"{job.id} {what}")
+        job.task.add_done_callback(ended)
+        self._jobs[job.id] = job
+        self._forget(client)
+        return job
+
+    def get(self, identity: str, client: str) -> Job:
+        """The job of that id.
+
+        Raises:
+            UsageError: the client has none of that id.
+        """
+        job = self._jobs.get(identity)
+        if job is None or job.client != client:
+            mine = ", ".join(one.id for one in self.of(client) if one.running) or "none"
+            raise UsageError(f"there is no job {identity!r}", hint=f"running jobs: {mine}")
+        return job
+
+    def of(self, client: str) -> list[Job]:
+        """Those of a client, the oldest first."""
+        return [job for job in self._jobs.values() if job.client == client]
+
+    async def wait(self, job: Job, wait_s: float) -> bool:
+        """Wait until it has ended, but no longer than ``wait_s`` seconds; whether it has. Being cancelled does not end it."""
+        assert job.task is not None
+        await asyncio.wait({job.task}, timeout=wait_s)
+        return not job.running
+
+    async def wait_for_output(self, job: Job, cursor: int, wait_s: float) -> None:
+        """Wait until it has printed something behind ``cursor`` or has ended, but no longer than ``wait_s`` seconds."""
+        if job.output is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await job.output.news(cursor)
+
+    async def cancel(self, job: Job) -> None:
+        """End it, and wait until it has cleaned up. One that has ended stays as it is."""
+        await self._cancel_all([job])
+
+    async def leave(self, client: str, *, vm: str | None = None) -> None:
+        """End all jobs of a client, or those about one machine."""
+        await self._cancel_all([job for job in self.of(client) if vm is None or job.vm == vm])
+
+    async def _cancel_all(self, jobs: list[Job]) -> None:
+        tasks = {job.task for job in jobs if job.task is not None and job.running}
+        tasks.discard(asyncio.current_task())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
+
+    def _forget(self, client: str) -> None:
+        ended = [job for job in self.of(client) if not job.running]
+        for job in ended[: max(0, len(ended) - KEPT)]:
+            del self._jobs[job.id]
+
+
+def _words(event: Event) -> str:
+    """A sign of life in words; empty where it is none."""
+    for name in ("stage", "message", "text"):
+        if value := getattr(event, name, ""):
+            lines = [line for line in str(value).splitlines() if line.strip()]
+            return lines[-1].strip()[:200] if lines else ""
+    return ""
+
+
+def describe_error(error: BaseException) -> str:
+    """What went wrong, with the next step, in one paragraph."""
+    if isinstance(error, QaError):
+        return f"{error.message}{f' ({error.hint})' if error.hint else ''}"
+    return f"{type(error).__name__}: {error}"

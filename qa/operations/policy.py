@@ -1,0 +1,155 @@
+"""Holds calls against the policy. Each rule that refuses is named in the error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from qa.errors import PolicyRefused
+from qa.operations.calls import Caller, Effect, Facts
+from qa.rules import Policy
+
+_RIGHTS: dict[str, int] = {"none": 0, "read": 1, "change": 2, "all": 3}
+_NEEDED: dict[Effect, int] = {"read": 1, "change": 2, "destroy": 3}
+
+_SYSTEM = (Path("/proc"), Path("/sys"), Path("/dev"))
+"""Not files but the kernel: environments of processes with their tokens, memory, disks."""
+
+SHOWN = 120
+"""Letters of a command that are quoted in an error."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges calls by ``policy``.
+
+    Attributes:
+        file: where the policy is written, for hints.
+        own: folders of this program that are no secret to agents, though they are hidden: images, files of machines.
+        kept: what no agent may touch in any case: this policy, and the log of what agents did.
+        home: the user's home folder.
+    """
+
+    policy: Policy
+    file: Path
+    own: tuple[Path, ...] = ()
+    kept: tuple[Path, ...] = ()
+    home: Path = field(default_factory=Path.home)
+
+    def grants(self, caller: Caller, name: str, effect: Effect, toolset: str) -> bool:
+        """Whether ``caller`` may do it at all, whatever the arguments are. What is not granted is not offered."""
+        return self._refusal(caller, name, effect, toolset) is None
+
+    def check(self, caller: Caller, name: str, facts: Facts) -> None:
+        """Let a call pass.
+
+        Raises:
+            PolicyRefused: a rule is against it.
+        """
+        if refusal := self._refusal(caller, name, facts.effect, facts.toolset):
+            raise refusal
+        for command in facts.commands:
+            self._check_command(command)
+        self._check_typing(facts)
+        for path in facts.reads:
+            self.check_path(caller, path, writing=False)
+        for path in facts.writes:
+            self.check_path(caller, path, writing=True)
+
+    def _refusal(self, caller: Caller, name: str, effect: Effect, toolset: str) -> PolicyRefused | None:
+        policy = self.policy
+        if any(fnmatchcase(name, pattern) for pattern in policy.deny_operations):
+            return self._refused(f"{name} is not allowed here", "deny_operations")
+        if policy.read_only and effect != "read":
+            return self._refused(f"{name} would change something, and this server only reads", "read_only")
+        right = policy.toolsets.get(toolset, "all")  # type: ignore[call-overload]
+        if _NEEDED[effect] > _RIGHTS[right]:
+            what = "are not offered" if right == "none" else f"are for {'reading' if right == 'read' else 'changing'} only"
+            return self._refused(f"{name} is not allowed here: operations on {toolset} {what}", f"toolsets.{toolset}")
+        return None
+
+    def _check_command(self, command: str) -> None:
+        allowed = self.policy.allow_commands
+        if allowed is not None and not any(re.fullmatch(pattern, command) for pattern in allowed):
+            known = ", ".join(f"/{pattern}/" for pattern in allowed[:5]) or "none"
+            message = f"the command is not one of those that are allowed: {_quoted(command)}"
+            raise self._refused(message, "allow_commands", f"allowed are: {known}")
+        self._check_denied(command, "the command")
+
+    def _check_denied(self, text: str, what: str) -> None:
+        for pattern in self.policy.deny_commands:
+            if re.search(pattern, text, re.MULTILINE | re.DOTALL):
+                raise self._refused(f"{what} is not allowed, because of /{pattern}/: {_quoted(text)}", "deny_commands")
+
+    def _check_typing(self, facts: Facts) -> None:
+        ways = (*facts.other_ways, *(("typing text",) if facts.typed else ()))
+        if ways and self.policy.allow_commands is not None:
+            message = f"{ways[0]} is not allowed: only certain commands may be run in guests, and this would be a way round"
+            raise self._refused(message, "allow_commands", "run a command that is allowed")
+        for text in facts.typed:
+            self._check_denied(text, "the text")
+
+    def check_path(self, caller: Caller, path: Path, *, writing: bool) -> Path:
+        """The file that ``path`` really is, with all links followed, if ``caller`` may use it.
+
+        Raises:
+            PolicyRefused: a rule is against it.
+        """
+        real = real_path(path)
+        do = "written to" if writing else "read"
+        shown = f"{path}, which is {real}," if real != path.absolute() else str(real)
+        for folder in self.policy.deny_paths:
+            if _inside(real, (folder,)):
+                raise self._refused(f"{shown} may not be {do}: it is in {folder}", "deny_paths")
+        if caller.is_agent and _inside(real, self.kept):
+            raise PolicyRefused(f"{shown} may not be {do}: it says what agents may do, or did", rule="policy", hint="leave it")
+        allowed = self.policy.allow_paths
+        if allowed is not None and not _inside(real, (*allowed, *self.own)):
+            where = ", ".join(str(one) for one in allowed) or "none"
+            raise self._refused(f"{shown} may not be {do}", "allow_paths", f"allowed folders are: {where}")
+        if caller.among(self.policy.protect_home) and (what := self._secret(real)):
+            hint = "take a place that is not hidden, or ask the owner of this host to name it in allow_paths"
+            raise self._refused(f"{shown} may not be {do}: {what}", "protect_home", hint)
+        return real
+
+    def _secret(self, real: Path) -> str:
+        """Why ``real`` is kept from those from whom the home folder is protected. Below an allowed folder hidden names count."""
+        begins = [folder.resolve() for folder in (*(self.policy.allow_paths or ()), *self.own) if _inside(real, (folder,))]
+        if not begins and _inside(real, _SYSTEM):
+            return "it belongs to the system"
+        home = real_path(self.home)
+        if _inside(real, self.own) or not real.is_relative_to(home):
+            return ""
+        below = max([home, *(one for one in begins if one.is_relative_to(home))], key=lambda one: len(one.parts))
+        hidden = any(part.startswith(".") for part in real.relative_to(below).parts)
+        return "it is hidden in the home folder" if hidden else ""
+
+    def _refused(self, message: str, rule: str, hint: str = "") -> PolicyRefused:
+        where = f"the owner of this host can change {rule} under [policy] in {self.file}"
+        return PolicyRefused(message, rule=f"policy.{rule}", hint=f"{hint}; {where}" if hint else where)
+
+
+def real_path(path: Path) -> Path:
+    """``path`` from the root on with all links followed, as far as it exists.
+
+    Raises:
+        PolicyRefused: it cannot be told what it is.
+    """
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # loops of links, names with null bytes, unknown users
+        raise PolicyRefused(
+            f"it cannot be told what {str(path)!r} is: {error}", rule="policy", hint="take another path"
+        ) from error
+
+
+def _inside(real: Path, folders: Iterable[Path]) -> bool:
+    return any(real.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]}..."
