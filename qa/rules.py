@@ -94,7 +94,7 @@ class Policy(Table):
 
 
 class Limits(Table):
-    """How much the machines of one server, or of one command, may take. Other limits than these come with the host."""
+    """How much the machines of one server (``mcp``, ``serve``) may take. A command of the user's has what the host has."""
 
     machines: int | None = Field(None, ge=1, description=f"Machines at once; {DEFAULT_MACHINES} for agents.")
     memory: Size | None = Field(None, description="Memory of all machines together, as it is promised to their guests.")

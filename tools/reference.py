@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from qa.config import Config
+from qa.config import TABLES, Config
 from qa.operations import CATALOGUE, Operation
 from qa.operations.options import DiskOptions, LoginOptions, MachineOptions
 from qa.scenario.schema import STRUCTURE, Expect, MachineEntry, Modifiers, Retry, ScriptModel
@@ -49,6 +49,7 @@ def render(operations: Mapping[str, Operation]) -> str:
         "## Settings\n",
         "In `config.toml`, or in the environment as `ANIMA_QA_` and the name in capitals.\n",
         _table(Config),
+        *(f"`[{name}]`, a table of the file:\n\n{_table(type(getattr(Config(), name)))}" for name in TABLES),
     ]
     return "\n".join(parts)
 

@@ -116,6 +116,8 @@ async def _run(
     from qa.fleet.admission import Admission
     from qa.host.resources import use_all_descriptors
     from qa.operations.boot import Host
+    from qa.operations.calls import Caller
+    from qa.operations.gate import Door, Gate
     from qa.report.overview import Command
     from qa.report.terminal import TerminalReport
     from qa.scenario.batch import run_scripts
@@ -134,12 +136,13 @@ async def _run(
     with Owner.register(paths) as owner:
         host = Host(paths, config, owner, keep)
         host.store.sweep()
+        door = Door(Gate.of(paths, config), Caller("run", f"uid {os.getuid()}"))
         at_once = min(jobs or planned, planned)
         async with TerminalReport(bus, console, jobs=at_once, verbose=show.verbose, summary=summary, runs=planned) as terminal:
             with stop_on_signals(stop, bus.notice):
                 ended = await run_scripts(
                     scripts,
-                    open_for=open_on(host),
+                    open_for=open_on(host, door),
                     out=config.out,
                     stop=stop,
                     admission=Admission(jobs, say=bus.notice),
@@ -149,6 +152,7 @@ async def _run(
                     tcg_factor=config.tcg_factor,
                     follow=terminal.follow,
                     describe_host=partial(describe, host),
+                    door=door,
                     manner=manner,
                 )
     interrupted = [Interrupted.exit_code] if stop.requested else []

@@ -39,13 +39,13 @@ async def resolve(reference: str, *, paths: Paths, bus: Bus, base_folder: Path, 
         return (await build(reference, paths=paths, bus=bus)).image(reference)
     if "://" in reference:
         return (await pull_url(reference, paths=paths, bus=bus)).image(reference)
-    if not _is_path(reference):
+    if not is_path(reference):
         if entry := Store.of(paths).find(reference):
             return entry.image(reference)
         if reference in catalogue():
             return (await pull(reference, paths=paths, bus=bus)).image(reference)
     path = base_folder / Path(reference).expanduser()
-    if not _is_path(reference) and not path.exists():
+    if not is_path(reference) and not path.exists():
         raise _unknown(reference, paths)
     return await _file(reference, path, allow_backing)
 
@@ -54,7 +54,7 @@ def usual_memory(reference: str, *, paths: Paths) -> int:
     """Bytes of memory that the image ``reference`` is comfortable with, as far as that is known before it is there."""
     if reference in recipes():
         return recipes()[reference].description.memory_mib << 20
-    if "://" not in reference and not _is_path(reference):
+    if "://" not in reference and not is_path(reference):
         if entry := Store.of(paths).find(reference):
             return entry.metadata.memory
         if reference in catalogue():
@@ -75,7 +75,8 @@ async def _file(reference: str, path: Path, allow_backing: bool) -> Image:
     )
 
 
-def _is_path(reference: str) -> bool:
+def is_path(reference: str) -> bool:
+    """Whether it can only be a file: it has a slash, or a suffix of images."""
     return "/" in reference or reference.startswith(("~", ".")) or Path(reference).suffix.lower() in _SUFFIXES
 
 

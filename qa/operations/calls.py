@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from qa.images.resolve import is_path
 from qa.operations.operation import Operation
+from qa.operations.options import MachineOptions
 from qa.rules import Whom
 
 Effect = Literal["read", "change", "destroy"]
@@ -71,11 +73,12 @@ def effect_of(operation: Operation) -> Effect:
     return "read" if operation.group in _READING else "change"
 
 
-def facts_of(operation: Operation, arguments: Mapping[str, Any], *, results: Path | None = None) -> Facts:
+def facts_of(operation: Operation, arguments: Mapping[str, Any], *, results: Path | None = None, force: bool = False) -> Facts:
     """What a call of the verb ``operation`` of a machine does.
 
     Args:
         results: where relative paths of files that it writes begin.
+        force: nobody is to be asked.
     """
     paths = tuple(value for value in arguments.values() if isinstance(value, Path))
     writes = operation.name in _OUT_OF_GUESTS
@@ -86,4 +89,19 @@ def facts_of(operation: Operation, arguments: Mapping[str, Any], *, results: Pat
         other_ways=("typing keys",) if operation.group == "hands" and operation.name not in _TYPING else (),
         reads=() if writes else paths,
         writes=tuple((results or Path()) / path for path in paths) if writes else (),
+        force=force,
     )
+
+
+def boot_facts(image: str, options: MachineOptions, cloud_init: Mapping[str, Any] | None, base_folder: Path) -> Facts:
+    """What booting a machine does."""
+    images = [image, *(str(disk.path) for disk in options.disks if disk.path is not None)]
+    return Facts(
+        reads=tuple(base_folder / Path(one).expanduser() for one in images if names_file(one, base_folder)),
+        other_ways=("cloud_init",) if cloud_init else (),
+    )
+
+
+def names_file(image: str, base_folder: Path) -> bool:
+    """Whether an image's name may be a file's of this host, and not only a name of the cache or the catalogue, or a URL."""
+    return "://" not in image and (is_path(image) or (base_folder / image).exists())

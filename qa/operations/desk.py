@@ -28,8 +28,8 @@ from qa.paths import Paths
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 """Names of machines: they become parts of file names, and hostnames of forks that get an identity of their own."""
 
-GUEST_NAME = "vm"
-"""What guests are called inside. The same for all: the ready state of a machine, which later ones start from, has its name."""
+GUEST_NAME = "machine"
+"""What guests are called inside, as in scripts that name none: the ready state that machines start from has it in it."""
 
 ROUND_S = 5.0
 """Seconds between two looks at the disk. Leases are looked at when they end."""

@@ -112,6 +112,20 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Door:
+    """The gate, as one caller passes it."""
+
+    gate: Gate = field(default_factory=Gate.open)
+    caller: Caller = Caller("run")  # noqa: RUF009  # it never changes
+
+    async def call(
+        self, name: str, run: Callable[[], Awaitable[T]], *, facts: Facts, arguments: Mapping[str, Any] | None = None
+    ) -> T:
+        """See `Gate.call`."""
+        return await self.gate.call(self.caller, name, run, facts=facts, arguments=arguments)
+
+
+@dataclass(frozen=True)
 class _Entry:
     """A call that is under way."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from qa.errors import UsageError
 from qa.events import Bus
 from qa.fleet.admission import Admission, Need
+from qa.operations.gate import Door
 from qa.report.eventlog import EventLog
 from qa.report.folder import MAX_NAME, ResultsFolder
 from qa.scenario.machines import OpenMachine
@@ -63,6 +64,7 @@ async def run_scripts(
     tcg_factor: float = 1.0,
     describe_host: Callable[[], HostResult] = HostResult,
     follow: Callable[[Bus, str], None] = lambda bus, run: None,
+    door: Door | None = None,
     manner: Manner = Manner(),  # noqa: B008  # it never changes
 ) -> list[Ended]:
     """Run ``scripts``; their results in the same order, those of each round together.
@@ -77,6 +79,7 @@ async def run_scripts(
         until_fail: begin no further run once one has not passed.
         follow: told the bus and the name of each run before it begins.
         describe_host: asked at the end of each run what ran its machines.
+        door: operations pass it; everything is let through where it is not given.
         manner: how each script is run.
 
     Raises:
@@ -111,6 +114,7 @@ async def run_scripts(
                     describe_host=describe_host,
                     manner=manner,
                     admission=admission,
+                    door=door,
                 )
             finally:
                 log.close()

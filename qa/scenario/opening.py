@@ -14,6 +14,8 @@ from qa.machine import Machine
 from qa.machine.known import Kept
 from qa.operations.blueprint import Blueprint
 from qa.operations.boot import Host, Place
+from qa.operations.calls import boot_facts
+from qa.operations.gate import Door
 from qa.operations.options import MachineOptions
 from qa.report.folder import ResultsFolder
 from qa.scenario.batch import OpenFor
@@ -32,6 +34,7 @@ class HostMachines:
     folder: ResultsFolder
     bus: Bus
     start: Literal["warm", "cold"]
+    door: Door = field(default_factory=Door)
     _blueprints: dict[str, Blueprint] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -74,7 +77,12 @@ class HostMachines:
         self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], place: Place
     ) -> Blueprint:
         if name not in self._blueprints:
-            self._blueprints[name] = await self.host.blueprint(name, image, options, cloud_init, place=place, bus=self.bus)
+            self._blueprints[name] = await self.door.call(
+                "boot",
+                lambda: self.host.blueprint(name, image, options, cloud_init, place=place, bus=self.bus),
+                facts=boot_facts(image, options, cloud_init, place.base_folder),
+                arguments={"vm": name, "image": image, "options": options, "cloud_init": cloud_init},
+            )
         return self._blueprints[name]
 
     def _place(self, name: str, label: str = "") -> Place:
@@ -89,11 +97,11 @@ class HostMachines:
         )
 
 
-def open_on(host: Host) -> OpenFor:
-    """How scripts' machines are opened on ``host``."""
+def open_on(host: Host, door: Door | None = None) -> OpenFor:
+    """How scripts' machines are opened on ``host``; what they do passes ``door``."""
 
     def open_for(script: Script, folder: ResultsFolder, bus: Bus) -> OpenMachine:
-        return HostMachines(host, script, folder, bus, "cold" if script.start == "cold" else "warm")
+        return HostMachines(host, script, folder, bus, "cold" if script.start == "cold" else "warm", door or Door())
 
     return open_for
 

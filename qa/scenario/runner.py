@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from qa.errors import Interrupted, QaError, SnapshotError
 from qa.events import Bus, RunFinished, RunStarted
+from qa.operations.gate import Door
 from qa.report.folder import ResultsFolder
 from qa.report.write import write_reports
 from qa.scenario import evidence
@@ -55,6 +56,7 @@ async def run_script(
     write: WriteReports = write_reports,
     manner: Manner = Manner(),
     admission: Admission | None = None,
+    door: Door | None = None,
 ) -> RunResult:
     """Run ``script`` and fill ``folder``.
 
@@ -67,6 +69,7 @@ async def run_script(
         describe_host: asked at the end what ran the machines.
         write: writes what is made out of the result; where it fails, result.json is there all the same.
         admission: says when there is room for the forks of branches; at most two at once where it is not given.
+        door: operations pass it; everything is let through where it is not given.
 
     Returns:
         The result, as it stands in result.json. Errors of the run are in it and are not raised.
@@ -85,6 +88,7 @@ async def run_script(
         Forking(open_machine, {plan.name: plan for plan in script.machines}, admission or TwoAtOnce()),
         Keeper(bus, of, manner.keep_failed),
         manner.reentry,
+        door or Door(),
     )
     checkpoints = Checkpoints(script, open_machine, bus, of) if manner.checkpoint else None
     unsubscribe = bus.subscribe(state.note_stage)

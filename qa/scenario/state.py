@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from qa.events import Bus, Event, MachineEnded, MachineStage
+from qa.operations.gate import Door
 from qa.report.folder import ResultsFolder
 from qa.scenario.keeping import Keeper
 from qa.scenario.lanes import Forking
@@ -48,6 +49,7 @@ class RunState:
     forking: Forking
     keeper: Keeper
     reentry: Reentry | None = None
+    door: Door = field(default_factory=Door)
     began: float = field(default_factory=time.monotonic)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     machines: dict[str, ScriptMachine] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class RunState:
             values={"accel": self.accel, "run_dir": str(self.folder.path.absolute())},
             forking=self.forking,
             keeper=self.keeper,
+            door=self.door,
             tcg_factor=self.tcg_factor,
         )
 

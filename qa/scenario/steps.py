@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qa.deadline import Deadline
 from qa.errors import MachineOff
 from qa.events import Bus, Outcome, StepFinished, StepStarted
+from qa.operations.calls import Facts, facts_of
+from qa.operations.gate import Door
+from qa.operations.operation import Arguments, Operation
 from qa.report.folder import ResultsFolder
 from qa.scenario import evidence
 from qa.scenario.compound import run_branches, run_rounds
@@ -41,6 +44,7 @@ class StepRunner:
         began: the run's start in monotonic time.
         forking: what branches get their machines with.
         keeper: keeps the machines of a step that failed in a branch.
+        door: operations pass it.
         tcg_factor: multiplies the limits of steps under software emulation.
         branch: the branch that all of this happens in; empty outside of any.
     """
@@ -54,6 +58,7 @@ class StepRunner:
     values: Mapping[str, str]
     forking: Forking
     keeper: Keeper
+    door: Door = field(default_factory=Door)
     tcg_factor: float = 1.0
     branch: str = ""
 
@@ -192,9 +197,20 @@ class StepRunner:
             case Record(text=str(text)):
                 done.detail = text
             case Record(command=command):
-                self._take(running, await self._machine(running).execute(command or ""))
+                self._take(running, await self._record(running, command or ""))
             case Call(operation=operation, arguments=arguments):
-                self._take(running, await operation(self._machine(running), arguments))
+                self._take(running, await self._operate(running, operation, arguments))
+
+    async def _operate(self, running: Running, operation: Operation, arguments: Arguments) -> object:
+        machine, given = self._machine(running), dict(arguments)
+        facts = facts_of(operation, given, results=self.folder.path, force=True)  # the machines are the script's own
+        where = {"vm": running.step.machine, **given}
+        return await self.door.call(operation.name, lambda: operation(machine, arguments), facts=facts, arguments=where)
+
+    async def _record(self, running: Running, command: str) -> object:
+        machine = self._machine(running)
+        given = {"vm": running.step.machine, "command": command}
+        return await self.door.call("record", lambda: machine.execute(command), facts=Facts(commands=(command,)), arguments=given)
 
     def _take(self, running: Running, result: object) -> None:
         """Keep what an operation gave, and compare it with what is expected."""

@@ -33,7 +33,7 @@ def worlds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, World]:
     """Scripts by name, to what their machines did; a world may be put in before the run."""
     worlds: dict[str, World] = {}
 
-    def open_on(host: Any) -> Any:
+    def open_on(host: Any, door: Any) -> Any:
         def open_for(script: Any, folder: ResultsFolder, bus: Any) -> Any:
             world = worlds.setdefault(script.name, World(folder))
             world.folder, world.bus = folder, bus
