@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from qa.errors import ImageError
+from qa.errors import ImageError, ImageRefused
 
 SECTOR = 512
 FORMATS = ("qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc")
 """What may be booted. QEMU reads more formats; they are old, and nobody publishes images in them."""
 
+_LONGEST_CHAIN = 50
+_SOMEWHERE = "an external data file"
+_SCHEME = re.compile(r"[A-Za-z0-9+-]+:")
+"""Names such as ``nbd:`` and ``json:`` lead elsewhere than their letters say."""
 _QCOW2_DATA_FILE = 1 << 2
 _QCOW2_PATH_LIMIT = 1023
 _VMDK_DESCRIPTOR_LIMIT = 20 * SECTOR * 4
@@ -65,6 +69,33 @@ def read_header(path: Path) -> Header:
     return _self_contained(start, end)
 
 
+def backing_chain(path: Path) -> tuple[Path, ...]:
+    """The files that the image at ``path`` builds on, as far as they can be found by reading headers alone.
+
+    Raises:
+        ImageError: the chain is too long, or a header makes no sense.
+        ImageRefused: a name may lead anywhere.
+    """
+    chain: list[Path] = []
+    todo = [path.absolute()]
+    while todo:
+        current = todo.pop()
+        if len(chain) > _LONGEST_CHAIN:
+            raise ImageError(f"{path} builds on more than {_LONGEST_CHAIN} files, or on itself")
+        try:
+            others = read_header(current).others
+        except OSError:
+            continue
+        for name in others:
+            if _SCHEME.match(name) or name == _SOMEWHERE:
+                raise ImageRefused(
+                    f"{current} builds on {name!r}, which is no path", hint="make one file of it where it was made"
+                )
+            chain.append(current.parent / name)
+            todo.append(chain[-1])
+    return tuple(chain)
+
+
 def _self_contained(start: bytes, end: bytes) -> Header:
     """The formats that have no way to name another file, or none that QEMU follows."""
     if start.startswith(b"vhdxfile"):
@@ -91,7 +122,7 @@ def _qcow2(file: BinaryIO, start: bytes, path: Path) -> Header:
         file.seek(backing_offset)
         others.append(file.read(backing_size).decode(errors="replace"))
     if version >= 3 and len(start) >= 80 and struct.unpack_from(">Q", start, 72)[0] & _QCOW2_DATA_FILE:
-        others.append("an external data file")
+        others.append(_SOMEWHERE)
     return Header("qcow2", others=tuple(others), encrypted=crypt != 0)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,60 @@ async def run_tool(
         ) from None
     finally:
         await end_group(process)
-    result = ToolResult(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+    return _checked(ToolResult(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace")))
+
+
+STALL_LIMIT_S = 600.0
+"""Seconds in which a long task must say something: disks that hang do so for ever."""
+LONG_CPU_LIMIT_S = 6 * 3600
+"""Processor seconds of a long task: compressing 1 TB takes some hours."""
+
+
+async def run_long_tool(
+    argv: Sequence[str | Path], tell: Callable[[bytes], None], *, file_limit: int | None = None
+) -> ToolResult:
+    """Like `run_tool`, for a program that may take hours and says on stdout how far it is: ``tell`` gets each piece of that.
+
+    Raises:
+        HostError: it has said nothing for ten minutes.
+        NoSpace: a file system was full.
+        ToolMissing: there is no such program.
+    """
+    program = find_tool(str(argv[0]))
+    process = await asyncio.create_subprocess_exec(
+        *_limited(LONG_CPU_LIMIT_S, file_limit),
+        program,
+        *argv[1:],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    errors = asyncio.ensure_future(process.stderr.read())
+    try:
+        while True:
+            async with asyncio.timeout(STALL_LIMIT_S):
+                piece = await process.stdout.read(4096)
+            if not piece:
+                break
+            tell(piece)
+        async with asyncio.timeout(STALL_LIMIT_S):
+            stderr = (await errors).decode(errors="replace")
+            await process.wait()
+    except TimeoutError:
+        raise HostError(
+            f"{program.name} has got no further for {STALL_LIMIT_S / 60:g} minutes", hint="the disk does not answer"
+        ) from None
+    finally:
+        await end_group(process)
+        errors.cancel()
+    return _checked(ToolResult(process.returncode or 0, "", stderr))
+
+
+def _checked(result: ToolResult) -> ToolResult:
     if result.exit_code and any(text in result.stderr for text in _FULL):
         raise NoSpace(f"no space left: {last_line(result.stderr)}", hint="anima-qa image prune and anima-qa gc free space")
     return result
