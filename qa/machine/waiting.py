@@ -91,6 +91,23 @@ class Waiting(Commands, MachineBase):
             watch.close()
         return found.text
 
+    async def converse(self, text: str, pattern: str, timeout: float) -> str:
+        """Type a text into the serial console, and wait for a text in what comes after that. The text that matched is the result.
+
+        Raises:
+            UsageError: the pattern is no regular expression; nothing was typed.
+            DeadlineExceeded: nothing like it came within ``timeout`` seconds, before the factor for emulation.
+        """
+        self._on()
+        deadline = self._deadline(timeout)
+        watch = TextWatch(self._console, [pattern])  # what is on the screen already does not count
+        try:
+            self._console.write(text.replace("\n", "\r").encode())
+            found = await self._guarded(watch.wait(), deadline, f"console text /{pattern}/")
+        finally:
+            watch.close()
+        return found.text
+
     async def _wait_in_guest(self, loop: str, timeout: float, what: str) -> CommandResult:
         """Run a loop in the guest: it sees a change at once, and costs no round trips."""
         deadline = self._deadline(timeout)

@@ -106,3 +106,8 @@ def check_safe(address: Address, token: str | None) -> None:
             f"{address.host} can be reached from other hosts, and whoever reaches it can use this host: a token is needed",
             hint=f"give --token-file FILE, or set {TOKEN_VARIABLE}; or listen on {DEFAULT_HOST}",
         )
+
+
+def forget_token() -> None:
+    """Take the token out of this process's environment: no child of ours needs it."""
+    os.environ.pop(TOKEN_VARIABLE, None)

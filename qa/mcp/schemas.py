@@ -6,7 +6,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-_NO_USE = {"title", "additionalProperties"}
+_NO_USE = {
+    "title",
+    "additionalProperties",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "exclusiveMinimum",
+    "minimum",
+    "maximum",
+}
+"""Limits are checked by the model, whose complaint says more; here they would cost a sixth of all words."""
 
 
 def input_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -35,6 +46,10 @@ def _lean(node: Any, definitions: dict[str, Any], *, names: bool = False) -> Any
         del node["$ref"]
     if "anyOf" in node:
         node = _without_null(node)
+    if "prefixItems" in node:  # some clients refuse tuples
+        node = {**{key: value for key, value in node.items() if key != "prefixItems"}, "items": node["prefixItems"][0]}
+    if isinstance(default := node.get("default"), float) and default.is_integer():
+        node = {**node, "default": int(default)}
     left = {key: value for key, value in node.items() if key not in _NO_USE or (key == "title" and not isinstance(value, str))}
     if left.get("default", 0) is None:
         del left["default"]

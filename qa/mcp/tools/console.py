@@ -1,0 +1,111 @@
+"""``vm_console``: the serial console, read and typed into."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from qa.console.dialogue import compile_pattern
+from qa.console.text import plain
+from qa.deadline import Deadline
+from qa.errors import DeadlineExceeded
+from qa.machine import Machine
+from qa.mcp.call import LONGEST_WAIT, Call
+from qa.mcp.clipping import clip
+from qa.mcp.fields import VmName
+from qa.mcp.tool import Reply, Tool, ToolArguments
+from qa.mcp.verbs import perform
+from qa.operations.calls import Facts
+from qa.operations.vm import Vm
+
+_NEWEST = 64 << 10
+"""Bytes of the log that are looked at behind a cursor."""
+
+
+QUIET_S = 0.3
+"""Seconds of silence after which a console has answered."""
+ANSWERED_S = 5.0
+"""Seconds after which a console that does not stop is shown as it is."""
+
+
+class ConsoleArguments(ToolArguments):
+    """See `VmConsole`."""
+
+    vm: VmName
+    send: Annotated[str | None, Field(description="Type this first; \\n is Enter")] = None
+    wait_for: Annotated[str | None, Field(min_length=1, description="Regex to wait for; with send: in what comes after it")] = (
+        None
+    )
+    timeout_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT)] = 10
+    lines: Annotated[int, Field(ge=1, le=2000)] = 50
+    cursor: Annotated[int | None, Field(ge=0, description="Only what is new since this")] = None
+
+
+class VmConsole(Tool[ConsoleArguments]):
+    """The serial console."""
+
+    name = "vm_console"
+    title = "Serial console"
+    effect = "read"
+    needs = {"send": "change"}  # noqa: RUF012 -- declared as a constant of the class
+    description = "Read the serial console, type into it, wait for a text on it. For boot messages, boot loaders, logins."
+    arguments = ConsoleArguments
+
+    def facts(self, call: Call, arguments: ConsoleArguments) -> Facts:
+        """See Tool."""
+        if arguments.send is None:
+            return Facts(effect="read")
+        return Facts(typed=(arguments.send,))
+
+    async def run(self, call: Call, arguments: ConsoleArguments) -> Reply:
+        """See Tool."""
+        vm = call.vm(arguments.vm)
+        if arguments.wait_for is not None:
+            compile_pattern(arguments.wait_for)  # a mistake in it is told before anything is typed
+        with vm.use() as machine:
+            met: dict[str, Any] = {}
+            try:
+                if arguments.send is not None and arguments.wait_for is not None:
+                    found = await machine.converse(arguments.send, arguments.wait_for, arguments.timeout_s / machine.setup.factor)
+                    met = {"met": True, "found": found}
+                elif arguments.send is not None:
+                    await _send_and_listen(machine, arguments.send, arguments.timeout_s)
+                elif arguments.wait_for is not None:
+                    timeout = arguments.timeout_s / machine.setup.factor
+                    found = await perform(machine, "wait_for_console_text", pattern=arguments.wait_for, timeout=timeout)
+                    met = {"met": True, "found": found}
+            except DeadlineExceeded as error:
+                met = {"met": False, "why": error.message}
+            return Reply({"vm": vm.name, **met, **await _shown(vm, arguments)})
+
+
+async def _send_and_listen(machine: Machine, text: str, limit_s: float) -> None:
+    """Type, and wait until what comes back has stopped, so that the answer is in what is shown. Echo alone is an answer too."""
+    news = asyncio.Event()
+    with machine.watching_console(lambda _: news.set()):
+        await perform(machine, "send_console", text=text)
+        deadline = Deadline.after(min(limit_s, ANSWERED_S))
+        quiet = QUIET_S * min(machine.setup.factor, 2.0)
+        with suppress(TimeoutError):
+            while not deadline.expired:
+                news.clear()
+                await asyncio.wait_for(news.wait(), min(quiet, deadline.remaining))
+
+
+async def _shown(vm: Vm, arguments: ConsoleArguments) -> dict[str, Any]:
+    """What the console shows, or what is new on it, and the cursor for the next look."""
+    log = vm.machine.console_log
+    size = log.stat().st_size
+    if arguments.cursor is None:
+        text = str(await perform(vm.machine, "read_console", lines=arguments.lines))
+        return {"text": clip(text)[0], "cursor": size, "log": str(log)}
+    start = max(min(arguments.cursor, size), size - _NEWEST)
+    with log.open("rb") as file:
+        file.seek(start)
+        data = file.read(size - start)
+    text = "\n".join(plain(data).splitlines()[-arguments.lines :])
+    skipped = {"skipped_bytes": start - arguments.cursor} if start > arguments.cursor else {}
+    return {"text": clip(text)[0], "cursor": size, **skipped, "log": str(log)}

@@ -1,0 +1,113 @@
+"""``vm_copy``: files into the guest and out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qa.errors import UsageError
+from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.fields import TimeoutSeconds, VmName, WaitSeconds
+from qa.mcp.tool import Reply, Tool, ToolArguments
+from qa.mcp.verbs import perform
+from qa.operations.calls import Facts
+from qa.operations.jobs import Job
+from qa.operations.vm import Vm
+
+
+class CopyArguments(ToolArguments):
+    """See `VmCopy`."""
+
+    vm: VmName
+    direction: Literal["to_vm", "from_vm"]
+    source: Annotated[str | None, Field(min_length=1)] = None
+    target: Annotated[str | None, Field(min_length=1, description="from_vm: the machine's folder if not given")] = None
+    content: Annotated[str | None, Field(description="to_vm: this text instead of a source")] = None
+    timeout_s: TimeoutSeconds = 600
+    wait_s: WaitSeconds = LONGEST_WAIT
+
+
+class VmCopy(Tool[CopyArguments]):
+    """Files into the guest and out of it."""
+
+    name = "vm_copy"
+    title = "Copy files"
+    worst = "destroy"
+    needs = {"direction.to_vm": "change"}  # noqa: RUF012 -- declared as a constant of the class
+    description = "Copy a file or folder between this host and the guest, with its modes, or write a text to a file in the guest."
+    arguments = CopyArguments
+
+    def facts(self, call: Call, arguments: CopyArguments) -> Facts:
+        """See Tool."""
+        vm = call.vm(arguments.vm)
+        if arguments.direction == "from_vm":
+            if arguments.source is None or arguments.content is not None:
+                raise UsageError("from_vm copies a source out of the guest", hint="give source, and no content")
+            return Facts(effect="change", writes=(_on_host(vm, arguments),))
+        if arguments.target is None or (arguments.source is None) == (arguments.content is None):
+            raise UsageError("to_vm puts a source, or a content, to a target in the guest", hint="give target and one of the two")
+        return Facts(reads=() if arguments.source is None else (_from_host(call, arguments.source),))
+
+    async def run(self, call: Call, arguments: CopyArguments) -> Reply:
+        """See Tool."""
+        vm = call.vm(arguments.vm)
+        machine = vm.machine
+
+        async def work(job: Job) -> Reply:
+            if arguments.direction == "from_vm":
+                assert arguments.source
+                path = await machine.copy_from(arguments.source, _on_host(vm, arguments), arguments.timeout_s)
+                return Reply({"vm": vm.name, "source": arguments.source, "target": str(path), "bytes": await _size(path)})
+            assert arguments.target
+            if arguments.content is not None:
+                return await _write(vm, arguments.content, arguments.target, arguments.timeout_s)
+            assert arguments.source
+            source = _from_host(call, arguments.source)
+            await perform(machine, "copy_to", source=source, target=arguments.target, timeout=arguments.timeout_s)
+            return Reply({"vm": vm.name, "source": str(source), "target": arguments.target, "bytes": await _size(source)})
+
+        way = "into" if arguments.direction == "to_vm" else "out of"
+        job = call.start(f"copy {way} {vm.name}", work, vm=vm)
+        if await call.wait(job, arguments.wait_s):
+            ended: Reply = job.outcome()
+            return ended
+        return Reply({"vm": vm.name, **under_way(job)})
+
+
+def _from_host(call: Call, source: str) -> Path:
+    return call.desk.base_folder / Path(source).expanduser()
+
+
+def _on_host(vm: Vm, arguments: CopyArguments) -> Path:
+    assert arguments.source
+    name = Path(arguments.source).name or "root"
+    if arguments.target is None:
+        return vm.results / "files" / name
+    target = vm.results / Path(arguments.target).expanduser()
+    return target / name if arguments.target.endswith("/") or target.is_dir() else target
+
+
+async def _write(vm: Vm, content: str, target: str, timeout_s: float) -> Reply:
+    data = content.encode("utf-8", errors="surrogateescape")
+    with tempfile.NamedTemporaryFile(dir=vm.results, prefix="content-") as file:
+        await asyncio.to_thread(file.write, data)
+        file.flush()
+        path = Path(file.name)
+        path.chmod(0o644)
+        await perform(vm.machine, "copy_to", source=path, target=target, timeout=timeout_s)
+    return Reply({"vm": vm.name, "target": target, "bytes": len(data)})
+
+
+async def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+
+    def count() -> int:
+        if path.is_dir():
+            return sum(one.lstat().st_size for one in path.rglob("*") if not one.is_dir())
+        return path.stat().st_size
+
+    return await asyncio.to_thread(count)

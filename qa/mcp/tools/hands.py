@@ -1,0 +1,163 @@
+"""``vm_input``: keyboard, mouse and power button."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from qa.deadline import Deadline
+from qa.errors import QaError, UsageError
+from qa.machine import Machine
+from qa.mcp.call import Call, Looked
+from qa.mcp.fields import VmName
+from qa.mcp.looking import glance, say_changes, settled
+from qa.mcp.pictures import View, changed
+from qa.mcp.tool import Reply, Tool, ToolArguments
+from qa.mcp.verbs import perform
+from qa.operations import CATALOGUE
+from qa.operations.calls import Facts
+from qa.screen.frames import Frame
+
+Point = Annotated[tuple[float, float], Field(description="[x, y]")]
+Power = Literal["shutdown", "reboot", "crash", "boot", "pause", "resume"]
+
+POWER_LIMIT_S = 40.0
+"""Seconds, with the factor: what takes longer goes on in the guest and is seen with ``vm_wait``."""
+
+
+def _joined(value: Any) -> Any:
+    """Keys as a list are the same as keys with blanks between them."""
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+class InputArguments(ToolArguments):
+    """See `VmInput`."""
+
+    vm: VmName
+    click: Annotated[Point | None, Field(description="[x, y] in pixels of the last picture, as all places here")] = None
+    button: Literal["left", "right", "middle"] = "left"
+    double: bool = False
+    drag: Annotated[tuple[float, float, float, float] | None, Field(description="[x1, y1, x2, y2]")] = None
+    move: Annotated[tuple[float, float] | None, Field(description="[x, y]")] = None
+    scroll: Annotated[int | None, Field(ge=-100, le=100, description="Wheel notches, down if positive; at the place of move")] = (
+        None
+    )
+    text: Annotated[str | None, Field(max_length=20_000, description="Typed as keys; \\n is Enter")] = None
+    layout: Annotated[str | None, Field(description="Keyboard layout of the guest, such as de")] = None
+    keys: Annotated[str | None, BeforeValidator(_joined), Field(description="Such as ctrl-alt-f2, or several: down down ret")] = (
+        None
+    )
+    power: Annotated[Power | None, Field(description="crash: cut the power")] = None
+    picture: Annotated[bool, Field(description="Answer with a picture too")] = True
+
+    @property
+    def pressed(self) -> list[str]:
+        """The key combinations, one after the other."""
+        return (self.keys or "").split()
+
+
+class VmInput(Tool[InputArguments]):
+    """Keyboard, mouse and power button."""
+
+    name = "vm_input"
+    title = "Keyboard, mouse, power"
+    worst = "destroy"
+    description = (
+        "Use mouse, keyboard and power, in this order: move, click, drag, scroll, text, keys, power. "
+        "Answers what changed on the screen once it stands still."
+    )
+    arguments = InputArguments
+
+    def facts(self, call: Call, arguments: InputArguments) -> Facts:
+        """See Tool."""
+        given = [
+            one for one in (arguments.click, arguments.drag, arguments.move, arguments.scroll, arguments.power) if one is not None
+        ]
+        if not given and not arguments.text and not arguments.pressed:
+            raise UsageError("nothing is to be done", hint="give click, drag, move, scroll, text, keys or power")
+        ways = ("typing keys",) if arguments.pressed else ()
+        return Facts(typed=(arguments.text,) if arguments.text else (), other_ways=ways)
+
+    async def run(self, call: Call, arguments: InputArguments) -> Reply:
+        """See Tool."""
+        vm = call.vm(arguments.vm)
+        with vm.use() as machine:
+            if arguments.power == "boot":
+                await perform(machine, "boot", timeout=_in_time(machine))
+            before = await machine.grab()
+            seen = call.looked(vm)
+            view = _view(seen, before, arguments)
+            await _use_mouse(machine, view, arguments)
+            if arguments.text:
+                await perform(machine, "send_chars", text=arguments.text, **_known("send_chars", layout=arguments.layout))
+            for keys in arguments.pressed:
+                await perform(machine, "send_key", keys=keys)
+            if arguments.power and arguments.power != "boot":
+                await perform(machine, arguments.power, **_known(arguments.power, timeout=_in_time(machine)))
+            if machine.power_state == "off":
+                return Reply(
+                    {"vm": vm.name, "state": vm.state, "why": vm.why, "next": "vm_input power=boot switches it on again"}
+                )
+            frame, still = await settled(machine, before)
+            return await self._answer(call, arguments, before, frame, view, still=still)
+
+    async def _answer(
+        self, call: Call, arguments: InputArguments, before: Frame, frame: Frame, view: View, *, still: bool
+    ) -> Reply:
+        vm = call.vm(arguments.vm)
+        state = "" if still else " (the screen goes on changing: vm_wait until=still)"
+        if not view.fits(frame):
+            view = View.of(frame)
+        elif before.digest == frame.digest:
+            return Reply(text=f"{vm.name}: done; nothing changed on the screen{state}")
+        elif not arguments.picture:
+            return Reply(text=f"{vm.name}: done; {say_changes(changed(before, frame), view)}{state}")
+        shown = await glance(vm, frame, view)
+        pictures = (shown.png,) if shown.png else ()
+        return Reply(text=f"{vm.name}: done; {shown.words}{state}", pictures=pictures)
+
+
+def _view(seen: Looked | None, now: Frame, arguments: InputArguments) -> View:
+    """What the places in the arguments mean."""
+    pointed = any(one is not None for one in (arguments.click, arguments.drag, arguments.move))
+    if seen is None:
+        return View.of(now)
+    if not seen.view.fits(now):
+        if pointed:
+            was, now_is = "x".join(map(str, seen.view.screen)), f"{now.width}x{now.height}"
+            raise UsageError(
+                f"the screen is {now_is} now, and was {was} in the last picture", hint="look with vm_screenshot first"
+            )
+        return View.of(now)
+    return seen.view
+
+
+async def _use_mouse(machine: Machine, view: View, arguments: InputArguments) -> None:
+    if arguments.move is not None and arguments.scroll is None:
+        await _mouse(machine, "move_mouse", at=list(view.to_screen(*arguments.move)))
+    if arguments.click is not None:
+        place = list(view.to_screen(*arguments.click))
+        await _mouse(machine, "click", at=place, button=arguments.button, double=arguments.double)
+    if arguments.drag is not None:
+        x1, y1, x2, y2 = arguments.drag
+        await _mouse(machine, "drag", start=list(view.to_screen(x1, y1)), to=list(view.to_screen(x2, y2)))
+    if arguments.scroll is not None:
+        place_to = arguments.move or (view.size[0] / 2, view.size[1] / 2)
+        await _mouse(machine, "scroll", amount=arguments.scroll, at=list(view.to_screen(*place_to)))
+
+
+async def _mouse(machine: Machine, verb: str, **arguments: Any) -> None:
+    if verb not in CATALOGUE:
+        raise QaError("there is no mouse here", hint="use keys and text")
+    await perform(machine, verb, **_known(verb, **arguments))
+
+
+def _known(verb: str, **arguments: Any) -> dict[str, Any]:
+    """Those that ``verb`` knows."""
+    fields = CATALOGUE[verb].arguments.model_fields
+    return {name: value for name, value in arguments.items() if name in fields and value is not None}
+
+
+def _in_time(machine: Machine) -> float:
+    return Deadline.after(POWER_LIMIT_S).remaining / machine.setup.factor
