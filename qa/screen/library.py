@@ -61,7 +61,7 @@ class Library:
             of_word = [one for one in usable if word in one.tags or (by_name and word == one.name)]
             if not of_word:
                 raise self._unknown(word, files)
-            found |= {one.path: one for one in of_word}
+            found |= {one.path: one for one in sorted(of_word, key=lambda one: one.name != word)}
         return list(found.values())
 
     def words(self) -> set[str]:

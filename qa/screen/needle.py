@@ -216,7 +216,11 @@ def _read(path: Path) -> tuple[Needle | None, list[str]]:
     except NeedleError as error:
         return None, [error.message]
     except ValidationError as error:
-        return None, list(dict.fromkeys(_said(path, one) for one in error.errors()))
+        details = error.errors()
+        deeper = {
+            one["loc"][:end] for one in details for end in range(len(one["loc"]))
+        }  # a list of which no item is right is empty
+        return None, list(dict.fromkeys(_said(path, one) for one in details if one["loc"] not in deeper))
     picture = path.with_suffix(".png")
     try:
         size = picture_size(picture)
