@@ -11,6 +11,7 @@ from qa.host.firmware import Firmware
 from qa.host.qemu import Qemu
 from qa.images.image import Image
 from qa.qemu.spec import Disk
+from qa.screen.film import Film
 from qa.snapshots.store import Store
 
 ChannelChoice = Literal["auto", "shell", "ssh", "serial", "none"]
@@ -48,6 +49,7 @@ class MachineSetup:
         boot_menu: seconds for which the firmware waits for a key before it boots.
         label: tells its pictures from those of other machines of its name; empty where there are none.
         needles: folders in which needles are looked for, the nearest first.
+        film: gets the pictures of its screen; None where nobody wants them.
         smbios_strings: what the guest's systemd is told at boot.
         ssh: what the SSH channel needs, or None where there is none.
     """
@@ -80,6 +82,7 @@ class MachineSetup:
     renew_identity: bool = False
     label: str = ""
     needles: tuple[Path, ...] = ()
+    film: Film | None = None
 
     @property
     def variables(self) -> Path:

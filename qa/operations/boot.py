@@ -29,6 +29,7 @@ from qa.operations.blueprint import Blueprint, keep_disks
 from qa.operations.options import MachineOptions
 from qa.operations.starting import Starter
 from qa.paths import Paths
+from qa.screen.film import Film
 from qa.snapshots.store import Entry, Store
 
 
@@ -37,7 +38,7 @@ class Place:
     """Where a machine's traces go: its results folder and its two logs; and where relative paths of its options begin.
 
     ``label`` tells machines of one name apart in the names of files; ``needles`` are the folders in which needles are looked
-    for, the nearest first.
+    for, the nearest first; ``film`` gets the pictures of the machine's screen.
     """
 
     results: Path
@@ -46,6 +47,7 @@ class Place:
     base_folder: Path
     label: str = ""
     needles: tuple[Path, ...] = ()
+    film: Film | None = None
 
 
 @dataclass

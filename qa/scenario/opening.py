@@ -17,9 +17,11 @@ from qa.operations.boot import Host, Place
 from qa.operations.options import MachineOptions
 from qa.report.folder import ResultsFolder
 from qa.scenario.batch import OpenFor
+from qa.scenario.filming import Films
 from qa.scenario.machines import Frozen, OpenMachine
 from qa.scenario.results import HostResult
 from qa.scenario.script import Script
+from qa.screen.film import Film
 from qa.snapshots.store import Kind
 
 
@@ -32,6 +34,7 @@ class HostMachines:
     folder: ResultsFolder
     bus: Bus
     start: Literal["warm", "cold"]
+    films: Films
     _blueprints: dict[str, Blueprint] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -39,22 +42,24 @@ class HostMachines:
         self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], /
     ) -> AsyncGenerator[Machine]:
         """See OpenMachine."""
-        place = self._place(name)
-        blueprint = await self._blueprint(name, image, options, cloud_init, place)
-        async with self.host.open_machine(blueprint, place=place, bus=self.bus, start=self.start) as machine:
-            yield machine
+        async with self.films.of(name) as film:
+            place = self._place(name, film)
+            blueprint = await self._blueprint(name, image, options, cloud_init, place)
+            async with self.host.open_machine(blueprint, place=place, bus=self.bus, start=self.start) as machine:
+                yield machine
 
     @asynccontextmanager
     async def fork(self, frozen: Frozen, name: str, *, label: str = "") -> AsyncGenerator[Machine]:
         """See OpenMachine."""
-        place = self._place(name, label)
         plan = next((plan for plan in self.script.machines if plan.name == name), None)
         if plan is None:
             raise UsageError(f"the script has no machine {name!r} to go on with")
-        blueprint = await self._blueprint(name, plan.image, plan.options, plan.cloud_init, place)
-        entry = frozen.entry if isinstance(frozen, Kept) else await asyncio.to_thread(self.host.store.get, frozen.id)
-        async with self.host.open_fork(blueprint, entry, place=place, bus=self.bus) as machine:
-            yield machine
+        async with self.films.of(name, label) as film:
+            place = self._place(name, film, label)
+            blueprint = await self._blueprint(name, plan.image, plan.options, plan.cloud_init, place)
+            entry = frozen.entry if isinstance(frozen, Kept) else await asyncio.to_thread(self.host.store.get, frozen.id)
+            async with self.host.open_fork(blueprint, entry, place=place, bus=self.bus) as machine:
+                yield machine
 
     async def find(self, kind: Kind, key: str) -> Kept | None:
         """See OpenMachine."""
@@ -77,7 +82,7 @@ class HostMachines:
             self._blueprints[name] = await self.host.blueprint(name, image, options, cloud_init, place=place, bus=self.bus)
         return self._blueprints[name]
 
-    def _place(self, name: str, label: str = "") -> Place:
+    def _place(self, name: str, film: Film | None, label: str = "") -> Place:
         many = len(self.script.machines) > 1
         log = "-".join(part for part in (name if many else "", label) if part) or None
         return Place(
@@ -86,6 +91,7 @@ class HostMachines:
             qemu_log=self.folder.qemu_log(log),
             base_folder=self.script.path.absolute().parent,
             label=label,
+            film=film,
         )
 
 
@@ -93,7 +99,8 @@ def open_on(host: Host) -> OpenFor:
     """How scripts' machines are opened on ``host``."""
 
     def open_for(script: Script, folder: ResultsFolder, bus: Bus) -> OpenMachine:
-        return HostMachines(host, script, folder, bus, "cold" if script.start == "cold" else "warm")
+        films = Films(folder, bus, host.owner.folder, host.config.film)
+        return HostMachines(host, script, folder, bus, "cold" if script.start == "cold" else "warm", films)
 
     return open_for
 
