@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ SHARED_IMAGES = Path(os.environ.get("ANIMA_QA_TEST_CACHE") or Paths.from_environ
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts the tests in the background lets these be ignored, also by all that the tests start.
+    for stop, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(stop) == signal.SIG_IGN:
+            signal.signal(stop, usual)
     for kind, meaning in KINDS.items():
         config.addinivalue_line("markers", f"{kind}: {meaning}")
 

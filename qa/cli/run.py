@@ -45,6 +45,7 @@ MAX_REPEAT = 1000
 @click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable. May be given several times.")
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), help="Hardware (kvm), software (tcg), or what works.")
 @click.option("--require-kvm", is_flag=True, default=None, help="Refuse to run where KVM does not work.")
+@click.option("--film/--no-film", default=None, help="Keep a film of what the machines show, or none. Default: --film.")
 @click.option("--keep", is_flag=True, help="Leave the machines' disks in place after the run, and say where.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what commands in the guest print, as they do.")

@@ -40,6 +40,7 @@ class Vitals:
         self.ended = ""
         self.failure: QaError | None = None
         self._stopped = False
+        self._awaited = True
         self._scan = FailureScan()
         self._loop = asyncio.get_running_loop()
         self._waiters: set[asyncio.Future[str]] = set()
@@ -58,6 +59,10 @@ class Vitals:
     def is_booted(self) -> bool:
         """Whether only a panic is a failure by now."""
         return not self._scan.booting
+
+    def await_boot(self, awaited: bool) -> None:
+        """Whether somebody wants the guest to come up. Else it may stop in the UEFI shell or at ``grub>``: that is looked at."""
+        self._awaited = self._scan.booting = awaited
 
     def booted(self) -> None:
         """From now on only a panic is a failure: a prompt may appear in any output."""
@@ -85,6 +90,7 @@ class Vitals:
         elif event == "RESET" and data.get("guest"):
             self.resets += 1
             self._scan = FailureScan()
+            self._scan.booting = self._awaited
             self._wake("reset")
 
     def on_internal_error(self) -> None:

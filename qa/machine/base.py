@@ -139,6 +139,9 @@ class MachineBase:
         power = self._on()
         if power.paused:
             raise MachineOff(f"{self.name} is paused", hint="resume it first")
+        if self.setup.channel == "none":
+            hint = "leave out channel: none, or use the screen, the keyboard and the console: they need nothing in the guest"
+            raise UsageError(f"{self.name} has no way in for commands and files (channel: none)", hint=hint)
         if self._channel is None:
             raise MachineOff(f"{self.name} is not ready: no channel into the guest yet", hint="wait_for_ready first")
         return self._channel

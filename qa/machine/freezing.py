@@ -252,6 +252,8 @@ class Freezing(Power):
         self._stale = bool(known.channel)
         if self._stale:
             self._ladder.close()
+        elif self.setup.channel == "none":
+            self._be_ready_as_it_is(self._power)
         if self._stale and not thawed.record.paused:
             await self._awake()
 

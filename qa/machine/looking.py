@@ -38,7 +38,10 @@ class Looking(MachineBase):
         power = self._power
         if power is None:
             power = self._on()  # says why there is none
-        return await power.camera.grab()
+        frame = await power.camera.grab()
+        if self.setup.film:
+            self.setup.film.see(frame)
+        return frame
 
     async def read_console(
         self,

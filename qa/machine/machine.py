@@ -10,13 +10,15 @@ from pathlib import Path
 
 from qa.errors import UsageError
 from qa.events import Bus
+from qa.machine.filming import Filming
 from qa.machine.freezing import Freezing
 from qa.machine.hands import Hands
 from qa.machine.looking import Looking
 from qa.machine.setup import MachineSetup
+from qa.machine.stillness import Stillness
 
 
-class Machine(Freezing, Looking, Hands):
+class Machine(Freezing, Stillness, Filming, Looking, Hands):
     """A virtual machine to be tested. Its public methods are the verbs of scripts."""
 
     def __init__(self, setup: MachineSetup, bus: Bus) -> None:
@@ -77,7 +79,12 @@ class Machine(Freezing, Looking, Hands):
             work=work,
             console_log=beside(setup.console_log),
             qemu_log=beside(setup.qemu_log),
+            film=None,
         )
+
+    @property
+    def _busy(self) -> bool:
+        return self._changing.locked()
 
     async def end(self) -> None:
         """Switch off for good; its files are still there."""
@@ -88,6 +95,7 @@ class Machine(Freezing, Looking, Hands):
         forks, self._forks = self._forks, []
         for fork in forks:
             await fork.destroy()
+        await self._stop_filming()
         await self.end()
         await self._let_go()
         if error := self._console.error:

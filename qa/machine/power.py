@@ -42,6 +42,7 @@ def _spec(setup: MachineSetup, disks: tuple[Disk, ...], thawed: Thawed | None) -
         flash=Flash(setup.firmware.code, setup.firmware.code_format, setup.variables, setup.firmware.vars_format),
         disks=disks,
         network=setup.network,
+        boot_menu=setup.boot_menu,
         smbios_strings=setup.smbios_strings,
         exit_with_parent="exit-with-parent" in setup.qemu.features,
         frozen_memory=thawed.memory_file if thawed else None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from qa.deadline import Deadline
 from qa.errors import CheckFailed, MachineOff
@@ -18,6 +20,8 @@ from qa.machine.waiting import Waiting
 if TYPE_CHECKING:
     from qa.machine.power import PowerCycle
 
+Wait = Annotated[bool, Field(description="false: do not wait until the guest is ready; wait_for_ready does it later.")]
+
 SHUTDOWN_LIMIT = 90.0
 """Seconds for a clean shutdown: systemd gives a stubborn service 90 s by default."""
 
@@ -28,14 +32,20 @@ class Power(Waiting):
     _ladder: Ladder | None = None
     _started = 0.0
 
-    async def boot(self, timeout: Duration = BOOT_LIMIT) -> None:
-        """Switch the machine on and wait until it is ready. A machine that was shut down boots its own disks again."""
+    async def boot(self, timeout: Duration = BOOT_LIMIT, wait: Wait = True) -> None:
+        """Switch the machine on and wait until it is ready. A machine that was shut down boots its own disks again.
+
+        With ``wait: false`` the steps go on at power-on, to see the firmware, the boot loader and the kernel. ``wait_for_ready``
+        waits later; until then the guest may stop where it wants, in the UEFI shell or at ``grub>``.
+        """
         await self._put_away()
-        if self._power is not None:
-            self._power.vitals.check()
-            return
-        await self.power_on()
-        await self.wait_for_ready(timeout)
+        if self._power is None:
+            await self.power_on()
+            if not wait:
+                self._on().vitals.await_boot(False)
+        power = self._on()
+        if wait and not power.paused:
+            await self.wait_for_ready(timeout)
 
     async def power_on(self) -> None:
         """Switch on without waiting for anything."""
@@ -65,11 +75,15 @@ class Power(Waiting):
         power = self._on()
         if self.ready_s is not None:
             return
+        power.vitals.await_boot(True)
         await power.vitals.guard(
             self._become_ready(power, self._deadline(timeout)), self._deadline(timeout), "readiness", seen=self._seen
         )
 
     async def _become_ready(self, power: PowerCycle, deadline: Deadline) -> None:
+        if self.setup.channel == "none":
+            self._be_ready_as_it_is(power)
+            return
         self._channel = await find_way_in(
             self.setup.channel,
             shell=power.shell,
@@ -90,6 +104,14 @@ class Power(Waiting):
             raise CheckFailed(
                 f"{self.name}: cloud-init could not do what the script asks for", evidence={"cloud-init status": errors}
             )
+        self._note_ready(power)
+
+    def _be_ready_as_it_is(self, power: PowerCycle) -> None:
+        """Without a way in nothing tells how far the guest is: it may stop where it wants."""
+        power.vitals.await_boot(False)
+        self._note_ready(power)
+
+    def _note_ready(self, power: PowerCycle) -> None:
         self.ready_s = time.monotonic() - self._started
         self._reach(READY)
         power.vitals.booted()
@@ -128,10 +150,15 @@ class Power(Waiting):
         await power.vitals.guard(power.vitals.off(), self._deadline(timeout), "shutdown", off_is_fine=True)
         await self._switch_off("guest shut down")
 
-    async def reboot(self, timeout: Duration = BOOT_LIMIT) -> None:
-        """Restart the guest cleanly and wait until it is ready again."""
+    async def reboot(self, timeout: Duration = BOOT_LIMIT, wait: Wait = True) -> None:
+        """Restart the guest cleanly and wait until it is ready again.
+
+        With ``wait: false`` the steps go on when it was reset, as with ``boot``.
+        """
         power = self._running()
         deadline = self._deadline(timeout)
+        if not wait:
+            power.vitals.await_boot(False)
         before = power.vitals.resets
         self._started = time.monotonic()
         self.stages, self.ready_s = {}, None
@@ -141,6 +168,9 @@ class Power(Waiting):
         await self._drop_channel()
         self._ladder = Ladder(self._console, self._reach, self._tell_line)
         self._reach("reset")
+        if not wait:
+            return
+        power.vitals.await_boot(True)
         await power.vitals.guard(self._become_ready(power, deadline), deadline, "readiness after the reboot", seen=self._seen)
 
     def _running(self) -> PowerCycle:

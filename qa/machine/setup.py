@@ -11,9 +11,11 @@ from qa.host.firmware import Firmware
 from qa.host.qemu import Qemu
 from qa.images.image import Image
 from qa.qemu.spec import Disk
+from qa.screen.film import Film
 from qa.snapshots.store import Store
 
-ChannelChoice = Literal["auto", "shell", "ssh", "serial"]
+ChannelChoice = Literal["auto", "shell", "ssh", "serial", "none"]
+"""``none``: nothing of ours goes into the guest; the machine is ready as soon as it runs."""
 
 BOOT_LIMIT = 120.0
 """Seconds from power-on to ready, before the factor for software emulation: slow cloud images on busy KVM hosts take 60."""
@@ -44,8 +46,10 @@ class MachineSetup:
         disks: the first is the one it boots from; the seed comes last.
         bases: the images that its disks build on.
         renew_identity: a machine that begins from a frozen state gets a hostname, machine id and SSH host keys of its own.
+        boot_menu: seconds for which the firmware waits for a key before it boots.
         label: tells its pictures from those of other machines of its name; empty where there are none.
         needles: folders in which needles are looked for, the nearest first.
+        film: gets the pictures of its screen; None where nobody wants them.
         smbios_strings: what the guest's systemd is told at boot.
         ssh: what the SSH channel needs, or None where there is none.
     """
@@ -70,6 +74,7 @@ class MachineSetup:
     forward: tuple[int, ...] = ()
     smbios_strings: tuple[str, ...] = ()
     channel: ChannelChoice = "auto"
+    boot_menu: float = 0.0
     login: Login | None = None
     ssh: Any = None
     has_cloud_init_part: bool = False
@@ -77,6 +82,7 @@ class MachineSetup:
     renew_identity: bool = False
     label: str = ""
     needles: tuple[Path, ...] = ()
+    film: Film | None = None
 
     @property
     def variables(self) -> Path:

@@ -57,7 +57,8 @@ class Blueprint:
     @property
     def seeded(self) -> bool:
         """Whether it gets a seed for cloud-init."""
-        return self.image.cloud_init and self.options.seed
+        wanted = self.options.channel != "none" or bool(self.cloud_init)
+        return self.image.cloud_init and self.options.seed and wanted
 
     @property
     def wants_ssh(self) -> bool:
@@ -114,6 +115,8 @@ class Blueprint:
 
     def strings(self, ssh: Any) -> tuple[str, ...]:
         """What the guest's systemd is told over SMBIOS."""
+        if self.options.channel == "none":
+            return ()
         return smbios_strings(ssh.public_key if ssh else None)
 
     @cached_property
@@ -155,7 +158,8 @@ class Blueprint:
             flash=Flash(self.firmware.code, self.firmware.code_format, Path("vars"), self.firmware.vars_format),
             disks=self.disks(Path()),
             network=self.options.network,
-            smbios_strings=smbios_strings("key" if self.wants_ssh else None),
+            boot_menu=self.options.boot_menu,
+            smbios_strings=() if self.options.channel == "none" else smbios_strings("key" if self.wants_ssh else None),
         )
         return build_argv(Path("qemu"), spec, {name: number for number, name in enumerate(channel_names(spec))})
 

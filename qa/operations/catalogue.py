@@ -18,6 +18,7 @@ CATALOGUE = Catalogue(
         operation_of(Machine.wait_for_closed_port, group="waiting", bare="port"),
         operation_of(Machine.wait_for_file, group="waiting", bare="path"),
         operation_of(Machine.wait_for_console_text, group="waiting", bare="pattern"),
+        operation_of(Machine.wait_for_still_screen, group="waiting", bare="still"),
         operation_of(Machine.wait_for_shutdown, group="waiting"),
         operation_of(Machine.screenshot, group="looking", bare="name"),
         operation_of(Machine.read_console, group="looking", bare="lines"),

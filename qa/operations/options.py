@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from qa.deadline import parse_duration
+from qa.errors import UsageError
 from qa.sizes import Size
 
 LEAST_MEMORY = 64 << 20
 """Bytes. With 56 MB the firmware comes up only at times, with 32 it stops with an exception, with less it says nothing at all."""
+
+LONGEST_MENU = 65
+"""Seconds: QEMU hands the firmware a number of milliseconds of 16 bits."""
 
 
 def _enough_memory(value: int) -> int:
@@ -19,6 +24,19 @@ def _enough_memory(value: int) -> int:
     return value
 
 
+def _menu_time(value: Any) -> float:
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"{value!r} is not a duration: write 5s")
+    try:
+        seconds = parse_duration(value)
+    except UsageError as error:
+        raise ValueError(f"{error.message}: {error.hint}") from error
+    if seconds and not 1 <= seconds <= LONGEST_MENU:
+        raise ValueError(f"boot_menu must be from 1s to {LONGEST_MENU}s, or 0: firmware counts whole seconds")
+    return seconds
+
+
+BootMenu = Annotated[float, BeforeValidator(_menu_time, json_schema_input_type=float | str)]
 Memory = Annotated[Size, AfterValidator(_enough_memory)]
 
 
@@ -62,10 +80,15 @@ class MachineOptions(Options):
     forward: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
         (), description="TCP ports of the guest to be reached from this host, on 127.0.0.1 and a free port."
     )
-    channel: Literal["auto", "shell", "ssh", "serial"] = Field(
-        "auto", description="The way commands go: root shell on the virtio console, SSH, a login on the serial console."
+    channel: Literal["auto", "shell", "ssh", "serial", "none"] = Field(
+        "auto",
+        description="The way commands go: root shell on the virtio console, SSH, a login on the serial console. "
+        "none: there is no way into the guest, and the machine is ready as soon as it runs.",
     )
     login: LoginOptions | None = Field(None, description="For channel: serial, and the user for SSH.")
+    boot_menu: BootMenu = Field(
+        0.0, description="How long the firmware waits for a key (Esc or F2: its menu) at each boot: 5s. 0 boots at once."
+    )
     identity: Literal["keep", "renew"] = Field(
         "keep",
         description="renew: a machine that goes on from a frozen state gets a hostname, machine id and SSH host keys of its own.",
@@ -80,4 +103,8 @@ class MachineOptions(Options):
             raise ValueError("without a network there is no SSH: take another channel, or network: restricted")
         if self.channel == "serial" and self.login is None:
             raise ValueError("channel: serial needs login: {user: ..., password: ...}")
+        if self.channel == "none" and self.login is not None:
+            raise ValueError("with channel: none nobody logs in: leave out login, or take channel: serial")
+        if self.channel == "none" and self.identity == "renew":
+            raise ValueError("with channel: none nothing can give the guest another identity: leave out identity")
         return self

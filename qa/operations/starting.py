@@ -57,7 +57,7 @@ class Starter:
         Raises:
             QaError: the guest did not come up.
         """
-        if not warm:
+        if not warm or self.blueprint.options.channel == "none":  # what has no ready state begins at its beginning
             return await self._boot()
         if "file-migration" not in self.blueprint.qemu.features:
             version = self.blueprint.qemu.version_text
@@ -234,6 +234,7 @@ class Starter:
             forward=options.forward,
             smbios_strings=blueprint.strings(ssh),
             channel=options.channel,
+            boot_menu=options.boot_menu,
             login=Login(options.login.user, options.login.password) if options.login else None,
             ssh=ssh,
             has_cloud_init_part=bool(blueprint.cloud_init),
@@ -241,6 +242,7 @@ class Starter:
             bases=blueprint.bases,
             label=self.place.label,
             needles=self.place.needles,
+            film=self.place.film,
         )
 
 

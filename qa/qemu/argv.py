@@ -44,6 +44,7 @@ def build_argv(binary: Path, spec: MachineSpec, descriptors: Mapping[str, int]) 
         *("-sandbox", SANDBOX),
         *(("-run-with", "exit-with-parent=on") if spec.exit_with_parent else ()),
         *("-action", "reboot=reset,shutdown=pause,panic=pause,watchdog=pause"),
+        *(("-boot", f"menu=on,splash-time={spec.boot_menu * 1000:.0f}") if spec.boot_menu else ()),
         *_processor(spec),
         *("-drive", f"if=pflash,unit=0,format={spec.flash.code_format},readonly=on,file={_escape(spec.flash.code)}"),
         *("-drive", f"if=pflash,unit=1,format={spec.flash.variables_format},file={_escape(spec.flash.variables)}"),

@@ -43,6 +43,7 @@ class MachineSpec:
 
     Attributes:
         memory: bytes.
+        boot_menu: seconds for which the firmware waits for a key before it boots; 0 boots at once.
         smbios_strings: (type 11) what the guest's systemd is told at boot.
         frozen_memory: a file as large as the memory: the machine goes on from a frozen state, whose memory this is. It is never
             written to; what the guest writes is this machine's own. None for a machine that boots.
@@ -55,6 +56,7 @@ class MachineSpec:
     flash: Flash
     disks: tuple[Disk, ...]
     network: Literal["user", "restricted", "none"] = "user"
+    boot_menu: float = 0.0
     smbios_strings: tuple[str, ...] = ()
     ports: int = PORTS
     exit_with_parent: bool = False

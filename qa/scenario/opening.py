@@ -19,9 +19,11 @@ from qa.operations.gate import Door
 from qa.operations.options import MachineOptions
 from qa.report.folder import ResultsFolder
 from qa.scenario.batch import OpenFor
+from qa.scenario.filming import Films
 from qa.scenario.machines import Frozen, OpenMachine
 from qa.scenario.results import HostResult
 from qa.scenario.script import Script
+from qa.screen.film import Film
 from qa.snapshots.store import Kind
 
 
@@ -34,6 +36,7 @@ class HostMachines:
     folder: ResultsFolder
     bus: Bus
     start: Literal["warm", "cold"]
+    films: Films
     door: Door = field(default_factory=Door)
     _blueprints: dict[str, Blueprint] = field(default_factory=dict)
 
@@ -42,22 +45,24 @@ class HostMachines:
         self, name: str, image: str, options: MachineOptions, cloud_init: Mapping[str, Any], /
     ) -> AsyncGenerator[Machine]:
         """See OpenMachine."""
-        place = self._place(name)
-        blueprint = await self._blueprint(name, image, options, cloud_init, place)
-        async with self.host.open_machine(blueprint, place=place, bus=self.bus, start=self.start) as machine:
-            yield machine
+        async with self.films.of(name) as film:
+            place = self._place(name, film)
+            blueprint = await self._blueprint(name, image, options, cloud_init, place)
+            async with self.host.open_machine(blueprint, place=place, bus=self.bus, start=self.start) as machine:
+                yield machine
 
     @asynccontextmanager
     async def fork(self, frozen: Frozen, name: str, *, label: str = "") -> AsyncGenerator[Machine]:
         """See OpenMachine."""
-        place = self._place(name, label)
         plan = next((plan for plan in self.script.machines if plan.name == name), None)
         if plan is None:
             raise UsageError(f"the script has no machine {name!r} to go on with")
-        blueprint = await self._blueprint(name, plan.image, plan.options, plan.cloud_init, place)
-        entry = frozen.entry if isinstance(frozen, Kept) else await asyncio.to_thread(self.host.store.get, frozen.id)
-        async with self.host.open_fork(blueprint, entry, place=place, bus=self.bus) as machine:
-            yield machine
+        async with self.films.of(name, label) as film:
+            place = self._place(name, film, label)
+            blueprint = await self._blueprint(name, plan.image, plan.options, plan.cloud_init, place)
+            entry = frozen.entry if isinstance(frozen, Kept) else await asyncio.to_thread(self.host.store.get, frozen.id)
+            async with self.host.open_fork(blueprint, entry, place=place, bus=self.bus) as machine:
+                yield machine
 
     async def find(self, kind: Kind, key: str) -> Kept | None:
         """See OpenMachine."""
@@ -85,7 +90,7 @@ class HostMachines:
             )
         return self._blueprints[name]
 
-    def _place(self, name: str, label: str = "") -> Place:
+    def _place(self, name: str, film: Film | None, label: str = "") -> Place:
         many = len(self.script.machines) > 1
         log = "-".join(part for part in (name if many else "", label) if part) or None
         return Place(
@@ -94,6 +99,7 @@ class HostMachines:
             qemu_log=self.folder.qemu_log(log),
             base_folder=self.script.path.absolute().parent,
             label=label,
+            film=film,
         )
 
 
@@ -101,7 +107,8 @@ def open_on(host: Host, door: Door | None = None) -> OpenFor:
     """How scripts' machines are opened on ``host``; what they do passes ``door``."""
 
     def open_for(script: Script, folder: ResultsFolder, bus: Bus) -> OpenMachine:
-        return HostMachines(host, script, folder, bus, "cold" if script.start == "cold" else "warm", door or Door())
+        films = Films(folder, bus, host.owner.folder, host.config.film)
+        return HostMachines(host, script, folder, bus, "cold" if script.start == "cold" else "warm", films, door or Door())
 
     return open_for
 

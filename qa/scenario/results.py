@@ -58,6 +58,16 @@ class CandidateResult(Result):
     areas: list[AreaResult]
 
 
+class MarkResult(Result):
+    """A place on the screen that is pointed out. Pixels."""
+
+    label: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+
 class ScreenResult(Result):
     """What was looked for on the screen, and what was found."""
 
@@ -65,7 +75,9 @@ class ScreenResult(Result):
     frame: str = Field(description="The frame it was looked for in, relative to the results folder.")
     width: int
     height: int
+    note: str = Field("", description="That the frame is black, or that the display was off or not set up yet.")
     candidates: list[CandidateResult] = Field(default_factory=list, description="Needles, the best first.")
+    marks: list[MarkResult] = Field(default_factory=list, description="Other places: a text that was found, an area that moved.")
 
 
 class StepResult(Result):
@@ -107,6 +119,28 @@ class MachineResult(Result):
     qemu_log: str = ""
 
 
+class FilmFrameResult(Result):
+    """One picture of a film. Those before it show through where its file does not reach."""
+
+    at: float = Field(description="Since the start of the run.")
+    file: str = Field(description="What changed since the picture before it, relative to the results folder.")
+    x: int = Field(description="Where that lies on the screen.")
+    y: int
+    width: int = Field(description="Of the whole screen.")
+    height: int
+    note: str = Field("", description="That the screen is black, or that the display was off or not set up yet.")
+
+
+class FilmResult(Result):
+    """What the screen of a machine showed in the course of the run: only what changed, and thinned where that is much."""
+
+    machine: str
+    branch: str = Field("", description="As for machines.")
+    file: str = Field("", description="The video, relative to the results folder; empty where none could be made.")
+    seen: int = Field(description="Different pictures that were seen; of many, fewer are kept.")
+    frames: list[FilmFrameResult]
+
+
 class HostResult(Result):
     """What ran the machines."""
 
@@ -143,6 +177,7 @@ class RunResult(Result):
     duration_s: float
     host: HostResult = Field(default_factory=HostResult)
     machines: list[MachineResult] = Field(default_factory=list)
+    films: list[FilmResult] = Field(default_factory=list)
     steps: list[StepResult] = Field(default_factory=list)
     evidence: list[str] = Field(default_factory=list, description="What was seen when the run ended outside a step.")
     kept: KeptResult | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from qa.report.folder import ResultsFolder
-from qa.scenario.results import AreaResult, CandidateResult, ScreenResult
+from qa.scenario.results import AreaResult, CandidateResult, MarkResult, ScreenResult
 
 if TYPE_CHECKING:
     from qa.screen.sight import Candidate, Sight
@@ -40,6 +40,8 @@ def keep_sight(folder: ResultsFolder, index: str, sight: Sight, *, label: str = 
         frame=folder.relative(frame),
         width=sight.frame.width,
         height=sight.frame.height,
+        note=sight.frame.note,
+        marks=[MarkResult(**asdict(mark)) for mark in sight.marks],
         candidates=[_candidate(folder, one) for one in kept],
     )
 

@@ -11,7 +11,7 @@ from qa import __version__
 from qa.report.folder import ResultsFolder
 from qa.scenario.lanes import Forked, memory_of
 from qa.scenario.machines import ScriptMachine
-from qa.scenario.results import HostResult, KeptResult, MachineResult, RunResult
+from qa.scenario.results import FilmResult, HostResult, KeptResult, MachineResult, RunResult
 from qa.scenario.script import MachinePlan
 from qa.scenario.state import RunState
 from qa.scenario.verdict import PASSED
@@ -35,11 +35,17 @@ def make_result(state: RunState, describe_host: Callable[[], HostResult]) -> Run
             *(_machine(plan, state) for plan in plans.values()),
             *(_fork(plans[forked.name], forked, state.folder) for forked in state.forking.made),
         ],
+        films=_films(state),
         steps=state.steps,
         evidence=state.evidence,
         kept=_kept(state),
         resumed_from=str(state.reentry.folder) if state.reentry else "",
     )
+
+
+def _films(state: RunState) -> list[FilmResult]:
+    films = getattr(state.forking.open_machine, "films", None)
+    return [take.result(state.folder, state.began) for take in films.takes] if films else []
 
 
 def _kept(state: RunState) -> KeptResult | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa.errors import QemuFailed
+from qa.screen.display import WORDS, DisplayState, display_state
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,10 +66,19 @@ class Frame:
                 path.unlink(missing_ok=True)
                 raise
 
+    @cached_property
+    def state(self) -> DisplayState:
+        """What the display is doing: ``picture``, ``black``, ``off`` or ``uninitialised``."""
+        return display_state(self)
+
+    @property
+    def note(self) -> str:
+        """That it is black, or that the display is off or not set up yet; empty for every other picture."""
+        return WORDS[self.state]
+
     def describe(self) -> str:
-        """What can be said without looking closely: an all-black screen is named as such."""
-        black = not any(self.pixels.tobytes())
-        return f"{self.width}x{self.height}{', all black' if black else ''}"
+        """What can be said without looking closely: the size, and the note where there is one."""
+        return ", ".join(filter(None, (f"{self.width}x{self.height}", self.note)))
 
 
 class Camera:
@@ -88,6 +98,15 @@ class Camera:
             QemuFailed: there is no display, or QEMU wrote no picture.
             QemuExited: QEMU is gone.
         """
+        # A wait that is over before QEMU has answered must not leave it writing into the file of the next picture.
+        taking = asyncio.ensure_future(self._take())
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise
+
+    async def _take(self) -> Frame:
         async with self._lock:
             if self._set < 0:
                 # QEMU wants a descriptor that is open for writing only, as a file of its own would be.

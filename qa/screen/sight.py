@@ -57,17 +57,30 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A place in a frame that is pointed out, and what is said of it. Pixels."""
+
+    label: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Sight:
     """A look at the screen for something.
 
     Attributes:
         wanted: what was looked for, for people: ``needle login-prompt``.
         candidates: needles, the best first; empty where something else was looked for.
+        marks: what is pointed out in the frame, where it was no needle: a text that was found, an area that moved.
     """
 
     frame: Frame
     wanted: str
     candidates: tuple[Candidate, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     @property
     def match(self) -> Candidate | None:

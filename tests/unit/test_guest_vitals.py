@@ -257,6 +257,25 @@ async def test_a_wait_on_a_machine_that_is_off_does_not_begin(vitals: Vitals) ->
     assert begun == []
 
 
+async def test_a_guest_that_nobody_waits_for_may_stop_where_it_wants(vitals: Vitals, console: SerialConsole) -> None:
+    vitals.await_boot(False)
+    console.data_received(b"\r\nUEFI Interactive Shell v2.2\r\n")
+    vitals.on_qmp("RESET", {"guest": True})
+    console.data_received(b"\r\ngrub> ")
+    await asyncio.sleep(0.05)
+    vitals.check()
+    error = await end_of_wait(vitals, lambda: console.data_received(PANIC))
+    assert isinstance(error, GuestPanic)
+
+
+async def test_who_waits_later_is_told_what_stops_the_boot_from_then_on(vitals: Vitals, console: SerialConsole) -> None:
+    vitals.await_boot(False)
+    console.data_received(b"\r\ngrub> ")
+    vitals.await_boot(True)
+    error = await end_of_wait(vitals, lambda: console.data_received(b"\r\nUEFI Interactive Shell v2.2\r\n"))
+    assert "UEFI shell" in error.message
+
+
 async def test_a_reset_begins_a_new_boot_whose_failures_count(vitals: Vitals, console: SerialConsole) -> None:
     vitals.booted()
     vitals.on_qmp("RESET", {"guest": True})

@@ -73,6 +73,7 @@ DEPENDS: dict[str, tuple[Change, str]] = {
     "memory that the image asks for": (image(memory=1 << 30), "the hardware"),
     "processors": (options(cpus=3), "the hardware"),
     "network": (options(network="restricted"), "the hardware"),
+    "time for a key": (options(boot_menu="5s"), "the hardware"),
     "no seed": (options(seed=False), "the hardware"),
     "image": (image(identity="other"), "the image"),
     "the image's format": (image(format="raw"), "the image"),
@@ -203,6 +204,7 @@ def test_a_firmware_at_another_place(tmp_path: Path) -> None:
         ("user", "shell", False, False),
         ("none", "auto", False, False),
         ("none", "shell", False, False),
+        ("user", "none", False, False),
     ],
 )
 def test_ssh_is_prepared_where_commands_may_have_to_go_over_it(
@@ -210,6 +212,15 @@ def test_ssh_is_prepared_where_commands_may_have_to_go_over_it(
 ) -> None:
     plan = blueprint(tmp_path, options=MachineOptions(network=network, channel=channel))
     assert replace(plan, image=replace(plan.image, shell=shell)).wants_ssh is wants
+
+
+def test_a_machine_that_is_only_looked_at_gets_nothing_of_ours(tmp_path: Path) -> None:
+    plan = blueprint(tmp_path, options=MachineOptions(channel="none"))
+    assert [disk.path.name for disk in plan.disks(tmp_path)] == ["disk0.qcow2"]
+    assert plan.strings(None) == ()
+    assert not any("-smbios" in word for word in plan._command_line())
+    asked = replace(plan, cloud_init={"packages": ["nginx"]})
+    assert [disk.path.name for disk in asked.disks(tmp_path)] == ["disk0.qcow2", "seed.iso"]
 
 
 @pytest.mark.parametrize(("cpus", "text"), [(1, "1 processor, tcg"), (2, "2 processors, tcg")])

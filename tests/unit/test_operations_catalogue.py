@@ -17,7 +17,7 @@ from qa.sizes import parse_size
 NAMES = """
     execute succeed fail wait_until_succeeds wait_until_fails
     wait_for_ready wait_for_unit wait_for_open_port wait_for_closed_port wait_for_file wait_for_console_text wait_for_shutdown
-    screenshot read_console send_key send_chars send_console copy_to copy_from
+    wait_for_still_screen screenshot read_console send_key send_chars send_console copy_to copy_from
     boot shutdown reboot crash pause resume snapshot restore
 """
 VERBS = set(NAMES.split())
@@ -46,7 +46,8 @@ def test_every_operation_explains_itself(name: str) -> None:
         ("screenshot", None, {"name": None}),
         ("screenshot", "login", {"name": "login"}),
         ("copy_to", {"source": "a", "target": "/b"}, {"source": Path("a"), "target": "/b", "timeout": 600.0}),
-        ("boot", {"timeout": 5}, {"timeout": 5.0}),
+        ("boot", {"timeout": 5}, {"timeout": 5.0, "wait": True}),
+        ("reboot", {"wait": False}, {"timeout": 120.0, "wait": False}),
         ("crash", None, {}),
     ],
 )
@@ -126,7 +127,9 @@ def test_sizes(text: Any, size: int) -> None:
     "options",
     [{"memory": "much"}, {"memory": 0}, {"memory": "-1G"}, {"cpus": 0}, {"cpus": 65}, {"network": "bridge"}, {"forward": [0]},
      {"channel": "telnet"}, {"disks": [{"serial": "a b"}]}, {"memroy": "1G"}, {"login": {"user": ""}},
-     {"network": "none", "forward": [80]}, {"network": "none", "channel": "ssh"}, {"channel": "serial"}, {"disks": [{}]}],
+     {"network": "none", "forward": [80]}, {"network": "none", "channel": "ssh"}, {"channel": "serial"}, {"disks": [{}]},
+     {"channel": "none", "login": {"user": "root"}}, {"channel": "none", "identity": "renew"},
+     {"boot_menu": "soon"}, {"boot_menu": [5]}, {"boot_menu": "66s"}, {"boot_menu": "500ms"}, {"boot_menu": -1}],
 )  # fmt: skip
 def test_options_that_are_wrong(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -138,6 +138,13 @@ async def test_a_cold_start_boots_and_keeps_nothing(world: World) -> None:
     assert world.store.entries() == []
 
 
+async def test_a_machine_without_a_way_in_begins_at_its_beginning_and_says_nothing(world: World) -> None:
+    plan = blueprint(world.folder, options=MachineOptions(channel="none", boot_menu="5s"))
+    await world.starter(plan).start(warm=True)
+    assert (world.did, world.store.entries(), world.told) == ([["boot"]], [], [])
+    assert (world.machines[0].setup.channel, world.machines[0].setup.boot_menu) == ("none", 5.0)
+
+
 async def test_a_qemu_that_cannot_go_on_from_a_state_boots_and_says_so(world: World) -> None:
     plan = blueprint(world.folder)
     old = replace(plan, qemu=replace(plan.qemu, version=(7, 2, 9), features=frozenset()))

@@ -77,6 +77,11 @@ def test_disks_boot_in_their_order_and_the_seed_never() -> None:
     ]
 
 
+def test_the_firmware_waits_for_a_key_only_where_that_is_wished() -> None:
+    assert values(argv_of(SPEC), "-boot") == []
+    assert values(argv_of(replace(SPEC, boot_menu=2.5)), "-boot") == ["menu=on,splash-time=2500"]
+
+
 def test_a_disk_carries_its_serial_number() -> None:
     (disk,) = devices(replace(SPEC, disks=(replace(SPEC.disks[0], serial="DATA-1"),)), "virtio-blk-pci")
     assert disk.endswith(",serial=DATA-1")

@@ -1,0 +1,120 @@
+"""Reading text off the machine's screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from qa.console.dialogue import compile_pattern
+from qa.errors import DeadlineExceeded, ToolMissing
+from qa.machine.base import WAIT_LIMIT, Duration, Pattern
+from qa.machine.looking import Looking
+from qa.screen.frames import Frame
+from qa.screen.sight import Sight
+from qa.screen.text.found import Box, Match, ScreenText
+from qa.screen.text.nearest import nearest_text
+from qa.screen.watch import new_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Region = Annotated[Box | None, Field(description="Only this part of the screen: x, y, width and height in pixels.")]
+
+
+class TextNotFound(DeadlineExceeded):
+    """A text did not come onto the screen. ``result`` is what was seen last."""
+
+    def __init__(self, message: str, *, evidence: Mapping[str, str], hint: str | None, result: Sight | None) -> None:
+        super().__init__(message, hint=hint, evidence=evidence)
+        self.result = result
+
+
+@dataclass
+class _Seen:
+    """The last that was seen of the screen, and the last that was read of it."""
+
+    frame: Frame | None = None
+    text: ScreenText | None = None
+
+
+class Reading(Looking):
+    """Verbs that read."""
+
+    async def read_screen_text(self, region: Region = None) -> str:
+        """The text on the screen.
+
+        Text consoles (the kernel's, GRUB's, the UEFI shell's) are read exactly, character by character; everything else is
+        recognised by tesseract, which can err, and which must be installed for it.
+        """
+        from qa.screen.text import read_frame  # noqa: PLC0415 -- whoever only checks a script reads no screens
+
+        text = await read_frame(await self.grab(), region=region)
+        if text.hint:
+            raise ToolMissing(text.note, hint=text.hint)
+        self._tell(text)
+        return text.text
+
+    async def wait_for_text(self, pattern: Pattern, timeout: Duration = WAIT_LIMIT) -> str:
+        """Wait until the screen shows a text. The text that matched is the result.
+
+        On a text console a text may go on in the next row. On other screens tesseract recognises what it can, so a short pattern of
+        plain letters is found more surely than a long one.
+        """
+        _, text, match = await self._look_for(pattern, timeout)
+        self._tell(text)
+        return match.text
+
+    async def _find_text(self, pattern: str, timeout: float) -> tuple[Frame, Box]:
+        """Wait until a text is on the screen.
+
+        Returns:
+            The frame, and where the text is in it.
+
+        Raises:
+            UsageError: the pattern is no regular expression.
+            DeadlineExceeded: it is not there in time; with the text that is most like it, and with the last frame as ``result``.
+        """
+        frame, _, match = await self._look_for(pattern, timeout)
+        return frame, match.box
+
+    async def _look_for(self, pattern: str, timeout: float) -> tuple[Frame, ScreenText, Match]:
+        compile_pattern(pattern)  # a mistake in it is told before the screen is looked at
+        self._on()
+        deadline = self._deadline(timeout)
+        seen = _Seen()
+        try:
+            return await self._guarded(self._watch_for(pattern, seen), deadline, f"text /{pattern}/ on the screen")
+        except DeadlineExceeded as error:
+            raise _not_found(error, pattern, seen) from None
+
+    async def _watch_for(self, pattern: str, seen: _Seen) -> tuple[Frame, ScreenText, Match]:
+        from qa.screen.text import readings  # noqa: PLC0415 -- as above
+
+        async for frame in new_frames(self.grab):
+            seen.frame = frame
+            async for text in readings(frame):
+                seen.text = text if text.lines or not seen.text else seen.text
+                if match := text.search(pattern):
+                    return frame, text, match
+        raise AssertionError("a machine's frames have no end")
+
+    def _tell(self, text: ScreenText) -> None:
+        """Say what the reader of a text should know: that it may not be what the screen says."""
+        if text.how == "none" or (text.grid and text.grid.unknown):
+            self.bus.notice(f"{self.name}: {text.note}")
+
+
+def _not_found(error: DeadlineExceeded, pattern: str, seen: _Seen) -> TextNotFound:
+    """``error`` with what the screen says instead."""
+    evidence: dict[str, str] = {}
+    hint = None
+    if seen.text:
+        if near := nearest_text(pattern, seen.text.text):
+            evidence["most like it on the screen"] = near
+        title = {"glyphs": "the screen", "tesseract": "the screen, recognised by tesseract", "none": "the screen"}[seen.text.how]
+        evidence[title] = seen.text.text or seen.text.note
+        hint = seen.text.hint or None
+    sight = Sight(seen.frame, f"text /{pattern}/") if seen.frame else None
+    return TextNotFound(error.message, evidence=evidence or error.evidence, hint=hint, result=sight)

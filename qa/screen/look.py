@@ -1,0 +1,57 @@
+"""A look at a frame for needles: their areas, and what can be read where text is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+from qa.screen.frames import Frame
+from qa.screen.matching import candidate_of, compare_areas, ranked, scene_of
+from qa.screen.needle import Area, Needle
+from qa.screen.sight import AreaMatch, Candidate
+
+
+async def look_for(frame: Frame, needles: Sequence[Needle], search_ratio: float) -> tuple[Candidate, ...]:
+    """Compare ``frame`` with each of the needles, the best first; beside the event loop, since it takes milliseconds.
+
+    Args:
+        search_ratio: 0 looks within each area's margin; 1 in the whole screen.
+
+    Raises:
+        NeedleError: a needle's picture cannot be read.
+    """
+    found = await asyncio.to_thread(lambda: [compare_areas(scene_of(frame), one, search_ratio) for one in needles])
+    candidates = []
+    for needle, areas in zip(needles, found, strict=True):
+        texts = {number: area for number, area in enumerate(needle.areas) if area.type == "ocr" and area.refstr}
+        if all(one.matched for one in areas.values()):  # reading is slow: only where it can still decide
+            areas |= {number: await _read(frame, area) for number, area in texts.items()}
+        else:
+            areas |= {number: _text_match(area, "", 0.0) for number, area in texts.items()}
+        candidates.append(candidate_of(needle, areas))
+    return ranked(candidates)
+
+
+async def _read(frame: Frame, area: Area) -> AreaMatch:
+    from qa.screen.text import Box, read_frame  # noqa: PLC0415 -- most needles have no text
+
+    x, y, width, height = area.box
+    width, height = min(width, frame.width - x), min(height, frame.height - y)
+    if width <= 0 or height <= 0:
+        return _text_match(area, "", 0.0)
+    text = (await read_frame(frame, region=Box(x=x, y=y, width=width, height=height))).text
+    return _text_match(area, text, likeness(area.refstr or "", text))
+
+
+def likeness(wanted: str, read: str) -> float:
+    """How alike two texts are, 0 to 1; how they are broken into lines and spaced does not matter."""
+    one, other = ("".join(text.split()) for text in (wanted, read))
+    return SequenceMatcher(None, one, other, autojunk=False).ratio() if one or other else 1.0
+
+
+def _text_match(area: Area, text: str, similarity: float) -> AreaMatch:
+    return AreaMatch(
+        "text", area.xpos, area.ypos, area.width, area.height, area.xpos, area.ypos,
+        similarity, area.wanted, similarity >= area.wanted, "text", text,
+    )  # fmt: skip

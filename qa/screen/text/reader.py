@@ -1,0 +1,154 @@
+"""One call reads a frame, whatever it shows, and says which way it went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+from qa.errors import HostError, UsageError
+from qa.host.packages import install_hint
+from qa.screen.frames import Frame
+from qa.screen.text.found import Box, Grid, ScreenText
+from qa.screen.text.grid import read_console_grid
+from qa.screen.text.tesseract import WAYS, find_tesseract, recognise
+
+REMEMBERED = 32
+"""Frames whose text is remembered: a blinking cursor shows the same few frames again and again."""
+
+
+async def read_frame(frame: Frame, *, region: Box | None = None) -> ScreenText:
+    """What a frame, or a part of it, says. A frame that was read before is not read again.
+
+    A text console is read exactly, glyph by glyph. Else tesseract recognises what it can: in the picture as it is, and where that
+    gives nothing, enlarged, and inverted.
+
+    Args:
+        region: the part that counts; all of it where it is None.
+
+    Raises:
+        UsageError: the region is not on the screen.
+    """
+    last = None
+    async for text in readings(frame, region=region):
+        last = text
+        if text.lines:
+            break
+    assert last is not None
+    return last
+
+
+async def readings(frame: Frame, *, region: Box | None = None) -> AsyncGenerator[ScreenText]:
+    """What a frame says, read in one way after the other: each suits other pictures, and whoever looks for a text stops where it is.
+
+    At least one. Those that were done before cost nothing.
+
+    Raises:
+        UsageError: the region is not on the screen.
+    """
+    area = _on_screen(frame, region)
+    memory = _MEMORY.of(frame, area)
+    done = 0
+    while done < len(memory.texts) or not memory.complete:
+        if done == len(memory.texts):
+            await _read_further(memory, frame, area)
+        if done < len(memory.texts):
+            yield memory.texts[done]
+        done += 1
+
+
+@dataclass
+class _Memory:
+    """What is known of one frame's text.
+
+    Attributes:
+        texts: what was read so far.
+        tried: how many of tesseract's ways are done.
+        complete: no other way is left.
+    """
+
+    texts: list[ScreenText] = field(default_factory=list)
+    tried: int = 0
+    complete: bool = False
+
+
+class _Memories:
+    """The last frames that were read, by what they show: what one says never changes."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[bytes, Box], _Memory] = OrderedDict()
+
+    def of(self, frame: Frame, area: Box) -> _Memory:
+        """That of a frame, made where it is new."""
+        memory = self._kept.setdefault((frame.digest, area), _Memory())
+        self._kept.move_to_end((frame.digest, area))
+        if len(self._kept) > REMEMBERED:
+            self._kept.popitem(last=False)
+        return memory
+
+
+_MEMORY = _Memories()
+
+
+async def _read_further(memory: _Memory, frame: Frame, area: Box) -> None:
+    """Read in the next way that is left."""
+    if not memory.texts:
+        first = await asyncio.to_thread(_without_tesseract, frame, area)
+        if first:
+            memory.texts.append(first)
+            memory.complete = True
+            return
+    way = WAYS[memory.tried]
+    try:
+        lines = await recognise(frame, area, way)
+    except HostError as error:
+        memory.texts.append(ScreenText((), "none", error.message))
+        memory.complete = True
+        return
+    memory.tried += 1
+    memory.complete = memory.tried == len(WAYS)
+    if lines is not None:
+        memory.texts.append(ScreenText(lines, "tesseract", f"recognised by tesseract in the picture {way}"))
+    elif not memory.texts:
+        note = f"a picture of {area.width}x{area.height} is too large to recognise text in"
+        memory.texts.append(ScreenText((), "none", note, hint="read a region of it"))
+        memory.complete = True
+
+
+def _without_tesseract(frame: Frame, area: Box) -> ScreenText | None:
+    """What can be said without it: a console's text, that there is nothing, or that it is missing. None where it is needed."""
+    part = frame.rgb[area.y : area.y + area.height, area.x : area.x + area.width]
+    if (part == part[0, 0]).all():
+        red, green, blue = part[0, 0].tolist()
+        return ScreenText((), "none", f"nothing is to be seen but the colour #{red:02x}{green:02x}{blue:02x}")
+    grid = read_console_grid(frame)
+    if grid:
+        return _of_grid(grid.inside(area))
+    if find_tesseract() is None:
+        note = "the screen shows no text console, and tesseract, which reads everything else, is not installed"
+        return ScreenText((), "none", note, hint=install_hint("tesseract"))
+    return None
+
+
+def _of_grid(grid: Grid) -> ScreenText:
+    note = f"read exactly: {grid.columns}x{len(grid.rows)} characters in the font {grid.font}"
+    if grid.unknown:
+        note += f"; {grid.unknown} of them are not in it"
+    return ScreenText(grid.words(), "glyphs", note, grid)
+
+
+def _on_screen(frame: Frame, region: Box | None) -> Box:
+    """The region as far as it is on the screen.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if region is None:
+        return Box(0, 0, frame.width, frame.height)
+    left, top = max(region.x, 0), max(region.y, 0)
+    right, bottom = min(region.x + region.width, frame.width), min(region.y + region.height, frame.height)
+    if left >= right or top >= bottom:
+        where = f"x {region.x}, y {region.y}, {region.width}x{region.height}"
+        raise UsageError(f"the region ({where}) is not on the screen, which is {frame.width}x{frame.height}")
+    return Box(left, top, right - left, bottom - top)

@@ -1,0 +1,117 @@
+"""Recognising text that is no console's, with tesseract."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import unicodedata
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from qa.errors import HostError
+from qa.host.helpers import find_program
+from qa.images.tools import end_group
+from qa.screen.frames import Frame
+from qa.screen.text.found import Box, Word
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+TIME_LIMIT_S = 60.0
+"""Seconds for one look. A screen full of small text takes 5 s on a slow host."""
+
+MOST_PIXELS = 16 * 1024 * 1024
+"""A larger picture is not handed over: tesseract would take minutes and gigabytes."""
+
+SURE = 0.3
+"""Words of less confidence are not believed: they are icons and frames of windows."""
+
+Way = Literal["as it is", "enlarged", "inverted"]
+WAYS: tuple[Way, ...] = ("as it is", "enlarged", "inverted")
+"""What is tried, one after the other: tesseract was trained for larger text than screens have, and for dark text on light paper."""
+
+
+@cache
+def find_tesseract() -> Path | None:
+    """The program, if it is installed."""
+    return find_program("tesseract")
+
+
+async def recognise(frame: Frame, region: Box, way: Way) -> tuple[tuple[Word, ...], ...] | None:
+    """The words in a part of a frame, line by line from the top; None where that way makes too large a picture.
+
+    Raises:
+        HostError: tesseract is missing, failed, or took too long.
+    """
+    factor = 1 if way == "as it is" else _factor(region)
+    if region.width * region.height * factor**2 > MOST_PIXELS:
+        return None
+    picture = await asyncio.to_thread(_picture, frame, region, factor, inverted=way == "inverted")
+    return _lines(await _run(picture), region, factor)
+
+
+def _factor(region: Box) -> int:
+    """How much a part is enlarged: small parts have small text."""
+    return 3 if region.width * region.height < 400_000 else 2
+
+
+def _picture(frame: Frame, region: Box, factor: int, *, inverted: bool) -> bytes:
+    """The part as a grey picture in PGM."""
+    from PIL import Image, ImageOps  # noqa: PLC0415 -- costs 60 ms, and consoles are read without it
+
+    whole = Image.frombuffer("RGB", (frame.width, frame.height), bytes(frame.pixels), "raw", "RGB", 0, 1)
+    part: Image.Image = whole.crop((region.x, region.y, region.x + region.width, region.y + region.height)).convert("L")
+    if inverted:
+        part = ImageOps.invert(part)
+    if factor > 1:
+        part = part.resize((region.width * factor, region.height * factor), Image.Resampling.LANCZOS)
+    return b"P5\n%d %d\n255\n" % part.size + part.tobytes()
+
+
+async def _run(picture: bytes) -> str:
+    """Tesseract's table of a picture."""
+    program = find_tesseract()
+    if program is None:
+        raise HostError("tesseract is not installed")
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *("stdin", "stdout", "--psm", "11", "--dpi", "96", "tsv"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        # One thread: more make it slower, because they wait for each other.
+        env={**os.environ, "OMP_THREAD_LIMIT": "1", "LC_ALL": "C"},
+    )
+    try:
+        async with asyncio.timeout(TIME_LIMIT_S):
+            stdout, stderr = await process.communicate(picture)
+    except TimeoutError:
+        raise HostError(f"tesseract did not read the screen within {TIME_LIMIT_S:g} s") from None
+    finally:
+        await asyncio.shield(end_group(process))
+    if process.returncode:
+        said = stderr.decode(errors="replace").strip().splitlines() or [f"exit status {process.returncode}"]
+        raise HostError(f"tesseract failed: {said[-1]}")
+    return stdout.decode(errors="replace")
+
+
+def _lines(table: str, region: Box, factor: int) -> tuple[tuple[Word, ...], ...]:
+    """The words in tesseract's table, in lines from the top."""
+    rows = [
+        row
+        for row in csv.DictReader(table.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+        if row["level"] == "5" and (row["text"] or "").strip() and float(row["conf"]) >= 100 * SURE
+    ]
+    grouped = groupby(rows, key=lambda row: (row["block_num"], row["par_num"], row["line_num"]))
+    lines = [tuple(_word(row, region, factor) for row in words) for _, words in grouped]
+    return tuple(sorted(lines, key=lambda line: (line[0].box.y, line[0].box.x)))
+
+
+def _word(row: dict[str, str], region: Box, factor: int) -> Word:
+    left, top, width, height = (int(row[key]) // factor for key in ("left", "top", "width", "height"))
+    box = Box(region.x + left, region.y + top, max(width, 1), max(height, 1))
+    return Word(unicodedata.normalize("NFC", row["text"].strip()), box, float(row["conf"]) / 100)

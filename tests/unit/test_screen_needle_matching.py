@@ -1,0 +1,240 @@
+"""Needles are compared as openQA does: in integers, against an obvious implementation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from plain_needles import plain_blur, plain_grey, plain_search
+
+from qa.screen.correlation import Field, transform_length
+from qa.screen.matching import candidate_of, compare_areas, find, ranked, scene_of, targets_of
+from qa.screen.metrics import Scene, blurred, grey_of
+from qa.screen.needle import Description, Needle, with_picture
+from qa.screen.picture import frame_from_picture
+from qa.screen.sight import Candidate
+
+
+def made(rgb: Any, *areas: dict[str, Any], **more: Any) -> Needle:
+    description = Description.model_validate({"area": areas, "tags": ["any"], **more})
+    return with_picture(Needle("made", Path("made.json"), (0, 0), description), rgb)
+
+
+def compare(scene: Scene, needle: Needle, search_ratio: float) -> Candidate:
+    return candidate_of(needle, compare_areas(scene, needle, search_ratio))
+
+
+def box(x: int, y: int, width: int, height: int, **more: Any) -> dict[str, Any]:
+    return {"xpos": x, "ypos": y, "width": width, "height": height, "type": "match", **more}
+
+
+def noise(seed: int, height: int, width: int, *, values: int = 256) -> Any:
+    picked = np.random.default_rng(seed).integers(0, values, (height, width, 3))
+    return (picked * (255 // (values - 1))).astype(np.uint8)
+
+
+def test_grey_is_right_for_every_colour_at_the_ends_of_rounding() -> None:
+    levels = np.array([0, 1, 2, 63, 64, 127, 128, 129, 200, 253, 254, 255], np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, np.arange(256, dtype=np.uint8)), axis=-1).reshape(1, -1, 3)
+    assert (grey_of(colours) == plain_grey(colours)).all()
+    assert grey_of(np.array([[[0, 255, 0], [255, 255, 255], [0, 0, 0]]], np.uint8)).tolist() == [[150, 255, 0]]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (2, 2), (9, 12)])
+def test_the_blur_rounds_and_reflects_at_the_borders(shape: tuple[int, int]) -> None:
+    plane = np.random.default_rng(3).integers(0, 256, shape).astype(np.uint8)
+    assert (blurred(plane) == plain_blur(plane.astype(np.int64))).all()
+
+
+@pytest.mark.parametrize("metric", ["openqa", "colour", "exact"])
+@pytest.mark.parametrize("seed", range(6))
+def test_any_area_is_found_where_the_obvious_way_finds_it(seed: int, metric: str) -> None:
+    chance = np.random.default_rng(seed)
+    screen, picture = noise(seed, 18, 22, values=(256, 2)[seed % 2]), noise(seed + 100, 20, 24)
+    width, height = (int(chance.integers(1, 9)) for _ in range(2))
+    x, y = int(chance.integers(0, 24 - width)), int(chance.integers(0, 20 - height))
+    moved = np.roll(picture, (2, -3), (0, 1))[:18, :22]
+    screen = np.where(chance.random((18, 22, 1)) < 0.3 * (seed % 3), screen, moved)
+    margin = int(chance.integers(0, 6))
+    needle = made(picture, box(x, y, width, height, margin=margin, metric=metric))
+    target = targets_of(needle)[0]
+    place = find(Scene(screen), target, margin)
+    expected = plain_search(screen, picture, (x, y, width, height), margin, metric=metric)
+    if place is None:
+        assert expected is None
+    else:
+        assert (place.x, place.y, int(target.squares(Scene(screen), place.x, place.y).sum())) == expected
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["one by one", "by transforms"])
+@pytest.mark.parametrize("metric", ["openqa", "colour", "exact"])
+@pytest.mark.parametrize("hole", [(9, 8, 4, 3), (6, 6, 2, 9), (0, 0, 11, 9), (12, 9, 1, 1), (5, 5, 10, 8)])
+def test_excluded_parts_move_with_their_area(
+    hole: tuple[int, int, int, int], metric: str, everywhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if everywhere:
+        monkeypatch.setattr("qa.screen.matching.AT_ONCE", 0)
+    picture = noise(sum(hole), 17, 21)
+    screen = np.roll(picture, (1, 2), (0, 1))
+    x, y, width, height = hole
+    screen[y + 1 : y + height + 1, x + 2 : x + width + 2] = 77  # what is under the hole, where the area is seen
+    excluded = np.zeros((17, 21), bool)
+    excluded[y : y + height, x : x + width] = True
+    needle = made(picture, box(7, 6, 8, 6, margin=4, metric=metric), box(*hole) | {"type": "exclude"})
+    target = targets_of(needle)[0]
+    place = find(Scene(screen), target, 4)
+    assert place
+    found = (place.x, place.y, int(target.squares(Scene(screen), place.x, place.y).sum()))
+    assert found == plain_search(screen, picture, (7, 6, 8, 6), 4, excluded, metric)
+    if hole != (5, 5, 10, 8):  # of that one nothing is left to be seen
+        assert found == (9, 7, 0)
+
+
+def test_in_place_an_excluded_part_counts_exactly_as_green_in_both_pictures() -> None:
+    picture, screen = noise(1, 30, 40), noise(2, 30, 40)
+    needle = made(picture, box(5, 5, 20, 15, margin=0), box(10, 8, 6, 30) | {"type": "exclude"})
+    for one in (picture, screen):
+        one[8:38, 10:16] = (0, 255, 0)
+    difference = (blurred(grey_of(screen)).astype(int) - blurred(grey_of(picture)))[5:20, 5:25]
+    expected = min(1, max(0, 0.9 + (40 - (difference**2).mean()) / 380))
+    assert compare(Scene(screen), needle, 0).areas[0].similarity == pytest.approx(expected, abs=1e-12)
+
+
+def test_sums_are_exact_where_numbers_are_largest() -> None:
+    checkers = ((np.indices((1300, 1700)).sum(axis=0) & 1) * 255).astype(np.uint8)
+    part = checkers[:1100, 1:1501]
+    totals = Field(checkers).differences(part)
+    assert totals.shape == (201, 201)
+    same = (np.indices((201, 201)).sum(axis=0) & 1) == 1
+    assert (totals[same] == 0).all()
+    assert (totals[~same] == 255**2 * part.size).all()
+
+
+@pytest.mark.parametrize(("least", "length"), [(1, 1), (7, 8), (121, 125), (769, 800), (1024, 1024)])
+def test_transforms_have_quick_lengths(least: int, length: int) -> None:
+    assert transform_length(least) == length
+
+
+@pytest.mark.parametrize(("square", "similarity"), [(0, 1.0), (4, 0.994737), (5, 0.939474), (19, 0.055263), (20, 0.0)])
+def test_similarity_follows_the_mean_square(square: int, similarity: float) -> None:
+    picture = np.full((20, 20, 3), 100, np.uint8)
+    needle = made(picture, box(0, 0, 20, 20))
+    seen = compare(Scene(picture + np.uint8(square)), needle, 0).areas[0].similarity
+    assert seen == pytest.approx(min(1, max(0, 0.9 + (40 - square**2) / 380)))
+
+
+def test_the_nearest_of_equal_places_counts() -> None:
+    screen = np.zeros((40, 60, 3), np.uint8)
+    picture = screen.copy()
+    picture[10:14, 20:24] = 255
+    for x, y in ((2, 2), (26, 12), (50, 30)):
+        screen[y : y + 4, x : x + 4] = 255
+    seen = compare(Scene(screen), made(picture, box(18, 8, 8, 8)), 1).areas[0]
+    assert (seen.x, seen.y, seen.similarity) == (24, 10, 1.0)
+
+
+@pytest.mark.parametrize(("ratio", "found"), [(0, False), (0.02, False), (0.06, True), (1, True)])
+def test_a_search_ratio_widens_the_margin(ratio: float, found: bool) -> None:
+    picture = noise(5, 100, 200)
+    screen = np.roll(picture, 60, axis=1)
+    seen = compare(Scene(screen), made(picture, box(20, 20, 30, 30, margin=0)), ratio)
+    assert seen.matched is found
+
+
+def test_an_area_that_does_not_fit_the_screen_is_not_seen() -> None:
+    picture = noise(5, 100, 200)
+    candidate = compare(Scene(picture[:50, :80]), made(picture, box(60, 60, 100, 30)), 1)
+    assert (candidate.matched, candidate.areas[0].similarity, candidate.error) == (False, 0.0, 1.0)
+
+
+def test_a_match_of_nought_always_matches_and_a_margin_of_nought_stays_in_place() -> None:
+    picture = noise(5, 50, 50)
+    candidate = compare(Scene(255 - picture), made(picture, box(10, 10, 20, 20, match=0, margin=0)), 0)
+    assert candidate.matched
+    assert (candidate.areas[0].x, candidate.areas[0].y) == (10, 10)
+
+
+def test_colour_sees_what_grey_does_not() -> None:
+    red, green = np.zeros((30, 30, 3), np.uint8), np.zeros((30, 30, 3), np.uint8)
+    red[..., 0], green[..., 1] = 196, 100  # both are a grey of 59
+    assert compare(Scene(green), made(red, box(0, 0, 30, 30)), 0).matched
+    assert not compare(Scene(green), made(red, box(0, 0, 30, 30, metric="colour")), 0).matched
+
+
+def test_exact_counts_the_pixels_that_differ() -> None:
+    picture = noise(9, 20, 20)
+    screen = picture.copy()
+    screen[3, 3, 2] ^= 1
+    assert compare(Scene(screen), made(picture, box(0, 0, 20, 20)), 0).areas[0].similarity == 1.0
+    exact = compare(Scene(screen), made(picture, box(0, 0, 20, 20, metric="exact")), 0).areas[0]
+    assert (exact.similarity, exact.wanted, exact.matched) == (1 - 1 / 400, 1.0, False)
+    assert compare(Scene(screen), made(picture, box(0, 0, 20, 20, metric="exact", match=99.7)), 0).matched
+
+
+@pytest.mark.parametrize("metric", ["openqa", "colour", "exact"])
+def test_the_worst_tile_finds_a_small_change_in_a_large_area(metric: str) -> None:
+    picture = np.full((700, 1000, 3), 30, np.uint8)
+    screen = picture.copy()
+    screen[690:699, 985:999] = 255  # a letter or two, in the tile that is left over at the corner
+    usual = box(0, 0, 1000, 700, match=96, metric=metric)
+    assert compare(Scene(screen), made(picture, usual), 0).matched
+    seen = compare(Scene(screen), made(picture, usual | {"worst_tile": 90}), 0).areas[0]
+    assert (seen.matched, seen.wanted, seen.metric) == (False, 0.9, f"{metric}, worst tile")
+    assert seen.similarity < 0.9
+    assert compare(Scene(picture), made(picture, usual | {"worst_tile": 100}), 0).matched
+
+
+def test_a_needle_matches_when_all_areas_do_and_its_error_is_their_mean_square() -> None:
+    picture = np.full((40, 40, 3), 100, np.uint8)
+    screen = picture.copy()
+    screen[:20] += 8
+    candidate = compare(Scene(screen), made(picture, box(0, 0, 40, 16, margin=0), box(0, 24, 40, 16, margin=0)), 0)
+    assert [area.matched for area in candidate.areas] == [False, True]
+    assert not candidate.matched
+    lacking = 1 - (0.9 + (40 - 64) / 380)
+    assert candidate.error == pytest.approx(lacking**2 / 2)
+
+
+def test_click_points_are_in_the_frame() -> None:
+    picture = noise(4, 60, 80)
+    screen = np.roll(picture, (3, 5), (0, 1))
+
+    def points(*areas: dict[str, Any]) -> Any:
+        return compare(Scene(screen), made(picture, *areas), 0).click_points
+
+    one, two = box(10, 10, 20, 10), box(40, 30, 11, 21)
+    assert points(one, two) == {"": (50, 43)}
+    assert points(one | {"click_point": "center"}, two) == {"": (25, 18)}
+    assert points(one | {"click_point": {"xpos": 0, "ypos": 2}}, two) == {"": (15, 15)}
+    left, right = {"xpos": 0, "ypos": 2, "id": "left"}, {"xpos": 1, "ypos": 1, "id": "right"}
+    assert points(one | {"click_point": left}, two | {"click_point": right}) == {"left": (15, 15), "right": (46, 34)}
+    assert points(one | {"click_point": left}, two) == {"left": (15, 15), "": (15, 15)}
+
+
+def test_the_best_candidate_comes_first() -> None:
+    def candidate(name: str, matched: bool, error: float, workaround: str | None = None) -> Candidate:
+        return Candidate(name, Path(name), matched, error, (), workaround)
+
+    order = [
+        candidate("y", True, 0.1, ""), candidate("b", True, 0.1), candidate("c", True, 0.1), candidate("a", True, 0.2),
+        candidate("d", False, 0.0), candidate("e", False, 0.3),
+    ]  # fmt: skip
+    assert [one.name for one in ranked(order[::-1])] == [one.name for one in order]
+
+
+def test_what_is_computed_of_a_frame_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    Image.fromarray(noise(1, 30, 30)).save(tmp_path / "a.png")
+    frame = frame_from_picture(tmp_path / "a.png")
+    needle = made(frame.rgb, box(1, 1, 9, 9))
+    compare(scene_of(frame), needle, 0)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("computed twice")
+
+    monkeypatch.setattr("qa.screen.metrics.blurred", never)
+    monkeypatch.setattr("qa.screen.metrics.grey_of", never)
+    assert compare(scene_of(frame), needle, 1).matched
