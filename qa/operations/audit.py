@@ -85,9 +85,12 @@ class AuditLog:
 
     def _mend(self, log: int, head: int) -> Head:
         """The last line, after what a crash or somebody's hand left was marked."""
-        told = _read_head(head)
+        told = _told(head)
         size = os.fstat(log).st_size
         last, broken = _last_line(log, size)
+        if broken and (whole := _head_of(broken)) and digest_of(json.loads(broken)) == whole.digest:
+            _write(log, head, b"\n")  # nothing but its end is missing
+            return whole
         if broken:
             # The line stays as it is: who reads the log shall see that there was one.
             mark = {"event": "mended", "broken_bytes": len(broken), "broken_sha256": hashlib.sha256(broken).hexdigest()}
@@ -185,7 +188,16 @@ def _head_of(line: bytes) -> Head | None:
         return None
 
 
-def _read_head(head: int) -> Head | None:
+def read_head(file: Path) -> Head | None:
+    """How far the log has come, as the head ``file`` tells; None where it does not."""
+    try:
+        with file.open("rb") as stream:
+            return _told(stream.fileno())
+    except OSError:
+        return None
+
+
+def _told(head: int) -> Head | None:
     return _head_of(os.pread(head, _HEAD_SIZE, 0).partition(b"\n")[0])
 
 

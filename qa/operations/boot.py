@@ -39,8 +39,8 @@ class Place:
     """Where a machine's traces go: its results folder and its two logs; and where relative paths of its options begin.
 
     ``label`` tells machines of one name apart in the names of files; ``needles`` are the folders in which needles are looked
-    for, the nearest first; ``film`` gets the pictures of the machine's screen. ``called`` is the machine's name in what is told of
-    it, where it is not that of its blueprint, which its template depends on.
+    for, the nearest first; ``film`` gets the pictures of the machine's screen. ``called`` is the machine's name in what is told
+    of it, where it is not that of its blueprint, which its template depends on.
     """
 
     results: Path

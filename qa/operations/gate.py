@@ -96,8 +96,7 @@ class Gate:
             try:
                 await _surely(log, entry.ended("ok", _summary(result, summary)))
             except AuditFailed as error:
-                error.message = f"{name} was done, but {error.message}"
-                raise
+                raise AuditFailed(f"{name} was done, but {error.message}", hint=error.hint) from error
         return result
 
     async def _confirm(self, caller: Caller, name: str, facts: Facts, ask: Ask | None) -> None:
