@@ -17,18 +17,22 @@ import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qa import __version__
 from qa.errors import HostError, UsageError
 from qa.mcp.address import Address
+from qa.mcp.wire import Refused, as_line, parse
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 GRACE_S = 2
 """Seconds that running calls have to end when the server stops."""
+
+LONGEST_BODY = 4 << 20
+"""Bytes, as the library has it."""
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -77,6 +81,46 @@ class Doorkeeper:
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.token.encode())
 
 
+@dataclass(frozen=True)
+class Reader:
+    """Reads messages before the library does, so that what is none gets the error that JSON-RPC has for it."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http" or scope["method"] != "POST" or not _is_json(Request(scope)):
+            await self.app(scope, receive, send)
+            return
+        body, whole = bytearray(), False
+        while not whole:
+            piece = await receive()
+            if piece["type"] != "http.request":
+                return  # the client has gone
+            body += piece.get("body", b"")
+            whole = not piece.get("more_body", False)
+            if len(body) > LONGEST_BODY:
+                await _no(413, f"a message may have {LONGEST_BODY >> 20} MB")(scope, receive, send)
+                return
+        if isinstance(found := parse(bytes(body)), Refused):
+            await Response(as_line(found.answer), 400, media_type="application/json")(scope, receive, send)
+            return
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        await self.app(scope, again, send)
+
+
+def _is_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("application/json")
+
+
 def _host_of(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
@@ -110,7 +154,7 @@ def application(server: Server[Any], address: Address, token: str | None, allowe
     app = server.streamable_http_app(
         host=address.host, transport_security=open_door, custom_starlette_routes=[Route("/health", _health, methods=["GET"])]
     )
-    return Doorkeeper(app, names, token)
+    return Doorkeeper(Reader(app), names, token)
 
 
 def listen(address: Address) -> socket.socket:

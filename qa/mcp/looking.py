@@ -31,8 +31,13 @@ class Glance:
     words: str
 
 
-async def glance(vm: Vm, frame: Frame, view: View, *, again: bool = False) -> Glance:
-    """Show ``frame`` to the client: as a picture, or in words where it has seen just this before. Remembers what it saw."""
+async def glance(vm: Vm, frame: Frame, view: View, *, again: bool = False, since: Frame | None = None) -> Glance:
+    """Show ``frame`` to the client: as a picture, or in words where it has seen just this before. Remembers what it saw.
+
+    Args:
+        again: the picture in any case.
+        since: tell what changed since this frame, instead of since the last picture.
+    """
     before = vm.last_frame if isinstance(vm.last_frame, Looked) else None
     same_place = before is not None and before.view.box == view.box and before.view.fits(frame)
     if before is not None and same_place and before.frame.digest == frame.digest and not again and _as_large(before.view, view):
@@ -41,8 +46,10 @@ async def glance(vm: Vm, frame: Frame, view: View, *, again: bool = False) -> Gl
     png, drawn = await asyncio.to_thread(draw, frame, view)
     looked = Looked(frame, drawn)
     words = describe(frame, drawn)
-    if before is not None:
-        words += "; " + await difference(before, frame, drawn)
+    if since is not None and drawn.fits(since):
+        words = f"{say_changes(await asyncio.to_thread(changed, since, frame), drawn)}; {words}"
+    elif before is not None:
+        words += f"; {await difference(before, frame, drawn)} since the last picture"
     vm.last_frame = looked
     return Glance(looked, png, words)
 
@@ -66,7 +73,7 @@ def describe(frame: Frame, view: View) -> str:
 async def difference(before: Looked, frame: Frame, view: View) -> str:
     """What changed since the client looked last, in pixels of the picture it gets now."""
     if not before.view.fits(frame):
-        return f"the screen was {before.view.screen[0]}x{before.view.screen[1]} before"
+        return f"changed from {before.view.screen[0]}x{before.view.screen[1]}"
     boxes = await asyncio.to_thread(changed, before.frame, frame)
     return say_changes(boxes, view)
 
@@ -74,11 +81,11 @@ async def difference(before: Looked, frame: Frame, view: View) -> str:
 def say_changes(boxes: list[Box], view: View) -> str:
     """Changes in words."""
     if not boxes:
-        return "nothing changed since the last picture"
+        return "nothing changed"
     seen = [place for box in boxes if (place := view.in_picture(box))]
     outside = len(boxes) - len(seen)
     places = ", ".join(f"[{x}, {y}, {width}, {height}]" for x, y, width, height in seen)
-    said = f"changed since the last picture: {places}" if seen else "nothing changed in this part"
+    said = f"changed: {places}" if seen else "nothing changed in this part"
     return said + (f"; {outside} more outside of it" if outside else "")
 
 

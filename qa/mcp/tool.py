@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -77,17 +78,17 @@ class Tool(ABC, Generic[A]):
         core: it is in the small profile.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    toolset: ClassVar[str] = "machines"
-    effect: ClassVar[Effect] = "change"
-    worst: ClassVar[Effect] = "change"
-    needs: ClassVar[Mapping[str, Effect]] = {}
-    idempotent: ClassVar[bool] = False
-    open_world: ClassVar[bool] = False
-    core: ClassVar[bool] = True
-    description: ClassVar[str]
-    arguments: ClassVar[type[ToolArguments]]
+    name: str
+    title: str
+    toolset: str = "machines"
+    effect: Effect = "change"
+    worst: Effect = "change"
+    needs: Mapping[str, Effect] = MappingProxyType({})
+    idempotent: bool = False
+    open_world: bool = False
+    core: bool = True
+    description: str
+    arguments: type[ToolArguments]
 
     @abstractmethod
     def facts(self, call: Call, arguments: A) -> Facts:

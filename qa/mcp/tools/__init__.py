@@ -11,8 +11,10 @@ from qa.mcp.tools.copy import VmCopy
 from qa.mcp.tools.destroy import VmDestroy
 from qa.mcp.tools.execute import VmExec
 from qa.mcp.tools.hands import VmInput
+from qa.mcp.tools.hosting import HOST_TOOLS
 from qa.mcp.tools.listing import VmList
 from qa.mcp.tools.screenshot import VmScreenshot
+from qa.mcp.tools.scripts import SCRIPT_TOOLS
 from qa.mcp.tools.snapshot import VmSnapshot
 from qa.mcp.tools.wait import VmWait
 
@@ -27,5 +29,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     VmCopy(),
     VmSnapshot(),
     VmDestroy(),
+    *HOST_TOOLS,
+    *SCRIPT_TOOLS,
 )
 """All of them, in the order in which they are listed."""

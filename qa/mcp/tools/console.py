@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -50,7 +51,7 @@ class VmConsole(Tool[ConsoleArguments]):
     name = "vm_console"
     title = "Serial console"
     effect = "read"
-    needs = {"send": "change"}  # noqa: RUF012 -- declared as a constant of the class
+    needs = MappingProxyType({"send": "change"})
     description = "Read the serial console, type into it, wait for a text on it. For boot messages, boot loaders, logins."
     arguments = ConsoleArguments
 

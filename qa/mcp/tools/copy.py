@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -37,7 +38,7 @@ class VmCopy(Tool[CopyArguments]):
     name = "vm_copy"
     title = "Copy files"
     worst = "destroy"
-    needs = {"direction.to_vm": "change"}  # noqa: RUF012 -- declared as a constant of the class
+    needs = MappingProxyType({"direction.to_vm": "change"})
     description = "Copy a file or folder between this host and the guest, with its modes, or write a text to a file in the guest."
     arguments = CopyArguments
 

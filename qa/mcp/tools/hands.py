@@ -113,7 +113,7 @@ class VmInput(Tool[InputArguments]):
             return Reply(text=f"{vm.name}: done; nothing changed on the screen{state}")
         elif not arguments.picture:
             return Reply(text=f"{vm.name}: done; {say_changes(changed(before, frame), view)}{state}")
-        shown = await glance(vm, frame, view)
+        shown = await glance(vm, frame, view, since=before)
         pictures = (shown.png,) if shown.png else ()
         return Reply(text=f"{vm.name}: done; {shown.words}{state}", pictures=pictures)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -39,13 +40,15 @@ class VmSnapshot(Tool[SnapshotArguments]):
     title = "Snapshots and forks"
     effect = "read"
     worst = "destroy"
-    needs = {  # noqa: RUF012 -- declared as a constant of the class
-        "action.save": "change",
-        "action.restore": "change",
-        "action.fork": "change",
-        "action.delete": "destroy",
-        "force": "destroy",
-    }
+    needs = MappingProxyType(
+        {
+            "action.save": "change",
+            "action.restore": "change",
+            "action.fork": "change",
+            "action.delete": "destroy",
+            "force": "destroy",
+        }
+    )
     description = (
         "save keeps memory and disks under a name; restore goes back to it, and what happened since is lost; "
         "fork makes new machines that go on from here. Fork before you try something risky."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -59,7 +60,7 @@ class VmWait(Tool[WaitArguments]):
     title = "Wait"
     effect = "read"
     worst = "change"
-    needs = {"cancel": "change", "until.succeeds": "change"}  # noqa: RUF012 -- declared as a constant of the class
+    needs = MappingProxyType({"cancel": "change", "until.succeeds": "change"})
     description = "Wait for something in a machine, or go on with a job: its result once it has ended, else its new output."
     arguments = WaitArguments
 
@@ -111,6 +112,9 @@ async def _until(vm: Vm, machine: Machine, arguments: WaitArguments, job: Job) -
     data: dict[str, Any] = {"vm": vm.name, "until": arguments.until, **({"value": arguments.value} if wanted else {})}
     try:
         found = await perform(machine, verb, **given, timeout=arguments.timeout_s)
+        if verb == "wait_for_ready" and machine.channel_name:  # it may have restarted by itself since it was ready
+            await perform(machine, "wait_until_succeeds", command="true", timeout=arguments.timeout_s)
+            found = None
     except (DeadlineExceeded, CheckFailed) as error:
         seen = {title: clip(text, 3000)[0] for title, text in error.evidence.items()}
         data |= {
