@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qa.errors import ImageError, ImageNotFound, UsageError
+from qa.errors import ImageError, UsageError
 from qa.paths import Paths
 
 if TYPE_CHECKING:
@@ -40,56 +40,49 @@ def _names(*sources: str) -> Any:
 
 @click.group("image")
 def command() -> None:
-    """List, pull, build, import and check disk images."""
+    """List, pull, build, import, convert and check disk images."""
 
 
-@command.command("list")
-@json_option
-def list_images(as_json: bool) -> None:
-    """List what the cache has, and what can be built or pulled by name."""
-    from qa.images.catalog import catalogue
-    from qa.images.recipes import recipes
-    from qa.images.store import Store
-
-    rows: list[dict[str, Any]] = []
-    store = Store.of(Paths.from_environment())
-    for folder in store.folders():
-        try:
-            found = store.open(folder)
-        except ImageError as error:
-            rows.append({"name": folder.name, "state": "broken", "about": error.message})
-        else:
-            rows.append({"state": found.metadata.origin, "about": found.metadata.source, **_facts(found)})
-    here = {row["name"] for row in rows}
-    for name, recipe in recipes().items():
-        if name not in here:
-            rows.append({"name": name, "state": "can be built", "about": recipe.description.description})
-    for name, known in catalogue().items():
-        if name not in here:
-            rows.append({"name": name, "state": "can be pulled", "about": known.description})
-    if as_json:
-        _json(rows)
-    else:
-        for row in rows:
-            size = _megabytes(row["file_size"]) if "file_size" in row else ""
-            click.echo(f"{row['name']:<20} {row['state']:<14} {size:>9}  {row['about']}".rstrip())
+def _show_list(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        size = _megabytes(row["file_size"]) if "file_size" in row else ""
+        click.echo(f"{row['name']:<20} {row['state']:<14} {size:>9}  {row['about']}".rstrip())
 
 
-@command.command("pull")
-@click.argument("name", shell_complete=_names("catalogue"))
-@force_option
-@json_option
-def pull_image(name: str, force: bool, as_json: bool) -> None:
-    """Fetch a cloud image by its name in the catalogue, or a URL that ends in #sha256=..."""
-    from qa.cli.progress import run_until_done
-    from qa.images.pull import pull, pull_url
+def _show_path(facts: Mapping[str, Any]) -> None:
+    click.echo(facts["path"])
 
-    paths = Paths.from_environment()
-    if "://" in name:
-        entry = run_until_done(lambda bus: pull_url(name, paths=paths, bus=bus))
-    else:
-        entry = run_until_done(lambda bus: pull(name, paths=paths, bus=bus, force=force))
-    _show(entry, as_json)
+
+def _show_made(facts: Mapping[str, Any]) -> None:
+    from qa.sizes import format_size
+
+    disk, file = format_size(facts["virtual_size"]), format_size(facts["file_size"])
+    click.echo(f"{facts['path']}: {facts['format']}, a disk of {disk}, {file} in the file")
+
+
+def _show_resized(facts: Mapping[str, Any]) -> None:
+    from qa.sizes import format_size
+
+    before, after = facts["before"], facts["after"]
+    click.echo(f"{facts['path']}: {format_size(before)} before, {format_size(after)} now")
+    if after > before:
+        click.echo("cloud images take the new room at their next boot; in others grow partition and file system")
+
+
+def _add_operations() -> None:
+    """The commands that other surfaces have too."""
+    from qa.cli.host_operation import command_of
+
+    cached = {"image": _names("cache")}
+    for one in (
+        command_of("image_list", positional=(), show=_show_list),
+        command_of("image_pull", positional=("image",), show=_show_path, complete={"image": _names("catalogue")}),
+        command_of("image_info", positional=("image",), show=_facts_out, complete=cached),
+        command_of("image_convert", positional=("image", "target"), show=_show_made, complete=cached),
+        command_of("image_overlay", positional=("image", "target"), show=_show_made, complete=cached),
+        command_of("image_resize", positional=("image", "size"), show=_show_resized),
+    ):
+        command.add_command(one)
 
 
 @command.command("build")
@@ -119,31 +112,6 @@ def import_image(path: Path, name: str | None, as_json: bool) -> None:
     if name in recipes():
         raise UsageError(f"{name!r} is the name of a recipe", hint="give another one: anima-qa image import PATH NAME")
     _show(asyncio.run(Store.of(Paths.from_environment()).add(path, name)), as_json)
-
-
-@command.command("info")
-@click.argument("image", shell_complete=_names("cache"))
-@json_option
-def image_info(image: str, as_json: bool) -> None:
-    """Tell what an image is: a name in the cache, or a file."""
-    from qa.images.probe import probe
-    from qa.images.store import Store
-
-    try:
-        facts = _facts(Store.of(Paths.from_environment()).get(image), fully=True)
-    except ImageNotFound as error:
-        path = Path(image).expanduser()
-        if not path.exists():
-            error.hint = _how_to_get(image) or error.hint
-            raise
-        found = asyncio.run(probe(path))
-        facts = {
-            "path": str(path.absolute()),
-            "format": found.format,
-            "virtual_size": found.virtual_size,
-            "file_size": found.file_size,
-        }
-    _facts_out(facts, as_json)
 
 
 @command.command("verify")
@@ -207,33 +175,16 @@ def prune_images(names: tuple[str, ...], everything: bool, as_json: bool) -> Non
     click.echo(f"{_megabytes(pruned.freed)} freed")
 
 
-def _how_to_get(name: str) -> str | None:
-    from qa.images.catalog import catalogue
-    from qa.images.recipes import recipes
-
-    if name in recipes():
-        return f"it is made when it is first used; make it now with: anima-qa image build {name}"
-    if name in catalogue():
-        return f"it is fetched when it is first used; fetch it now with: anima-qa image pull {name}"
-    return None
-
-
-def _facts(entry: Entry, fully: bool = False) -> dict[str, Any]:
-    data = entry.metadata.model_dump(mode="json", exclude=set() if fully else {"packages", "tools", "format_version"})
-    return {"path": str(entry.path), **data}
-
-
 def _show(entry: Entry, as_json: bool) -> None:
+    from qa.operations.image_operations import facts_of_entry
+
     if as_json:
-        _json(_facts(entry, fully=True))
+        _json(facts_of_entry(entry, fully=True))
     else:
         click.echo(entry.path)
 
 
-def _facts_out(facts: Mapping[str, Any], as_json: bool) -> None:
-    if as_json:
-        _json(facts)
-        return
+def _facts_out(facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if isinstance(value, dict):
             sys.stdout.write(f"{name}:\n" + "".join(f"  {key} {version}\n" for key, version in value.items()))
@@ -249,3 +200,6 @@ def _json(value: Any) -> None:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
+
+
+_add_operations()

@@ -17,7 +17,7 @@ COMMANDS = {
     "run": ("qa.cli.run", "Run scripts against machines and report."),
     "check": ("qa.cli.check", "Check scripts without running them."),
     "doctor": ("qa.cli.doctor", "Tell what this host can do, and how to get what is missing."),
-    "image": ("qa.cli.image", "List, pull, build, import and check disk images."),
+    "image": ("qa.cli.image", "List, pull, build, import, convert and check disk images."),
     "template": ("qa.cli.template", "List and remove frozen machines, which runs start from."),
     "mcp": ("qa.cli.mcp", "Serve machines to agents over the Model Context Protocol."),
     "gc": ("qa.cli.gc", "Remove what dead runs left behind."),

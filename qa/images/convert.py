@@ -66,13 +66,14 @@ async def convert(
         raise UsageError(f"{form} images cannot be compressed", hint=f"leave it out, or make {' or '.join(COMPRESSIBLE)}")
     _check_other(image, target)
     await _check_space(image, target)
-    task = f"convert to {target.name}"
+    told = 0.0
 
-    def tell(line: bytes) -> None:
-        if found := _PROGRESS.findall(line):
-            bus.emit(
-                Progress(task=task, done=float(found[-1]) / 100 * image.virtual_size, total=image.virtual_size, unit="bytes")
-            )
+    def tell(said: bytes) -> None:
+        nonlocal told
+        percent = max((float(found) for found in _PROGRESS.findall(said)), default=0.0)
+        if percent > told:
+            told, total = percent, image.virtual_size
+            bus.emit(Progress(task=f"convert to {target.name}", done=percent / 100 * total, total=total, unit="bytes"))
 
     async with new_file(target, replace=replace) as part:
         argv: list[str | Path] = ["qemu-img", "convert", "-p", "-f", image.format, "-O", form, *(["-c"] if compress else [])]
@@ -84,7 +85,6 @@ async def convert(
         made = await probe(part)
         if (made.format, made.virtual_size) != (form, image.virtual_size) and not _is_rounded(made, image):
             raise ImageError(f"the copy of {image.reference} came out as {made.format} of {made.virtual_size} bytes")
-    bus.emit(Progress(task=task, done=image.virtual_size, total=image.virtual_size, unit="bytes"))
     return made
 
 

@@ -50,7 +50,7 @@ def _check_target(target: Path, replace: bool) -> None:
     if target.exists() and not target.is_file():
         raise UsageError(f"{target} is a folder or a device, and an image is a file", hint="name a file")
     if target.exists() and not replace:
-        raise UsageError(f"there is a file {target} already", hint="name another one, or say that it is to be replaced (force)")
+        raise UsageError(f"there is a file {target} already", hint="name another one, or say that it is to be replaced")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise HostError(f"{target.parent} cannot be written to", hint="name a folder that is yours")
 

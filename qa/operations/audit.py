@@ -172,7 +172,7 @@ def _last_line(log: int, size: int) -> tuple[Head | None, bytes]:
         start = max(0, size - reach)
         tail = os.pread(log, size - start, start)
         whole, end, broken = tail.rpartition(b"\n")
-        for line in reversed(whole.split(b"\n")[(0 if start == 0 else 1) :] if end else []):
+        for line in reversed(whole.split(b"\n") if end else []):
             if found := _head_of(line):
                 return found, broken
         if start == 0:

@@ -104,7 +104,8 @@ class Gate:
             return
         question = facts.question or f"{name}: this cannot be undone. Do it?"
         if ask is None:
-            hint = "ask the user; if the answer is yes, call it again with force"
+            agent = "ask the user; if the answer is yes, call it again with force"
+            hint = agent if caller.is_agent else "say --yes where there is nobody to be asked"
             raise PolicyRefused(f"{name} needs a confirmation: {question}", rule="policy.confirm", hint=hint)
         if not await ask(question):
             raise PolicyRefused(f"{name} was not confirmed", rule="policy.confirm", hint="the user said no: do not try it again")

@@ -121,7 +121,7 @@ class Judge:
         if not begins and _inside(real, _SYSTEM):
             return "it belongs to the system"
         home = real_path(self.home)
-        if _inside(real, self.own) or not real.is_relative_to(home):
+        if not real.is_relative_to(home):
             return ""
         below = max([home, *(one for one in begins if one.is_relative_to(home))], key=lambda one: len(one.parts))
         hidden = any(part.startswith(".") for part in real.relative_to(below).parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from qa.errors import UsageError
 from qa.operations import audit
 from qa.operations.audit import AuditLog
-from qa.operations.audit_check import Checked, verify
+from qa.operations.audit_check import SHOWN, Checked, verify
 
 
 @pytest.fixture
@@ -68,6 +69,12 @@ def _edited_and_sealed(lines: list[bytes]) -> list[bytes]:
     return [*lines[:2], json.dumps(record).encode() + b"\n", *lines[3:]]
 
 
+def _renumbered(lines: list[bytes]) -> list[bytes]:
+    record = json.loads(lines[-1]) | {"n": 9}
+    record["hash"] = audit.digest_of(record)
+    return [*lines[:-1], json.dumps(record).encode() + b"\n"]
+
+
 @pytest.mark.parametrize(
     ("edit", "line", "why"),
     [
@@ -82,6 +89,8 @@ def _edited_and_sealed(lines: list[bytes]) -> list[bytes]:
         (lambda lines: [*lines[:2], b"[1]\n", *lines[2:]], 3, "is no record"),
         (lambda lines: [*lines[:2], b"\xff\xfe\n", *lines[2:]], 3, "is no record"),
         (lambda lines: [*lines[:2], b'{"n":3,"hash":5,"prev":{}}\n', *lines[2:]], 3, "was changed"),
+        (lambda lines: [*lines, b"rubbish\n"], 6, "is no record"),
+        (_renumbered, 5, "does not follow"),
         (lambda lines: lines[:-1], 4, "missing at the end"),
         (lambda lines: [], 0, "missing at the end"),
         (lambda lines: [*lines[:-1], lines[-1][:-1]], 5, "is cut short"),
@@ -162,6 +171,29 @@ def test_a_mended_line_cannot_be_exchanged(log: AuditLog) -> None:
     assert verify(log.file).broken[0].line == 4
 
 
+def test_a_mended_line_cannot_be_doubled(log: AuditLog) -> None:
+    fill(log, 1)
+    log.file.write_bytes(log.file.read_bytes() + b'{"n":2')
+    fill(log, 1)
+    change(log, lambda lines: [lines[0], lines[1], *lines[1:]])
+    assert verify(log.file).broken[0].line == 2
+
+
+@pytest.mark.parametrize("rubbish", [b"x" * 300_000, b"x\n" * 150_000])
+def test_the_last_line_is_found_before_much_rubbish(log: AuditLog, rubbish: bytes) -> None:
+    fill(log, 2)
+    log.file.write_bytes(log.file.read_bytes() + rubbish)
+    fill(log, 1)
+    numbers = [json.loads(line)["n"] for line in log.file.read_bytes().splitlines() if line.startswith(b"{")]
+    assert numbers[:3] == [1, 2, 3]
+
+
+def test_of_many_faults_the_first_are_told(log: AuditLog) -> None:
+    fill(log, 1)
+    change(log, lambda lines: [*lines, *[b"rubbish\n"] * 1000])
+    assert [one.line for one in verify(log.file).broken] == list(range(2, 2 + SHOWN))
+
+
 def test_a_crash_between_the_line_and_the_head_changes_nothing(log: AuditLog) -> None:
     fill(log, 2)
     head = log.head_file.read_bytes()
@@ -217,6 +249,22 @@ def test_several_processes_and_threads_write_one_chain(log: AuditLog) -> None:
     for name in "012":
         own = [line["arguments"]["number"] for line in records(log) if line["arguments"].get("writer") == name]
         assert own == list(range(25))
+
+
+def test_while_one_writes_the_others_wait(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, seen = os.write, []
+
+    def watched(descriptor: int, data: bytes) -> int:
+        with log.head_file.open() as head:
+            try:
+                fcntl.flock(head, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                seen.append("locked")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", watched)
+    fill(log, 1)
+    assert seen == ["locked"]
 
 
 def test_a_short_write_is_gone_on_with(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:

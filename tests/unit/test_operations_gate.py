@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ async def test_a_refusal_is_written_down_with_its_rule(tmp_path: Path, log: Audi
     assert (line["outcome"], line["result"]["rule"]) == ("refused", "policy.read_only")
 
 
-@pytest.mark.parametrize("error", [CheckFailed("password: abc was wrong"), RuntimeError("password: abc")])
+@pytest.mark.parametrize("error", [CheckFailed("password: abc was wrong"), RuntimeError("it said abc")])
 async def test_an_error_is_written_down_and_goes_on(tmp_path: Path, log: AuditLog, error: Exception) -> None:
     with pytest.raises(type(error)):
         await gate(tmp_path, log).call(AGENT, "x", Work(error=error), facts=Facts())
@@ -189,6 +190,31 @@ async def test_a_call_that_is_cancelled_is_written_down_before_it_ends(tmp_path:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [line["outcome"] for line in lines(log)] == ["cancelled"]
+
+
+async def test_a_call_that_is_cancelled_while_it_is_written_down_waits_for_that(
+    tmp_path: Path, log: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, writing, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    append = AuditLog.append
+
+    def slowly(self: AuditLog, record: Any) -> None:
+        loop.call_soon_threadsafe(writing.set)
+        go_on.wait()
+        append(self, record)
+
+    monkeypatch.setattr(AuditLog, "append", slowly)
+    task = asyncio.create_task(gate(tmp_path, log).call(AGENT, "x", Work(), facts=Facts()))
+    await writing.wait()
+    task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    ended = task.done()
+    go_on.set()
+    assert not ended
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(lines(log)) == 1
 
 
 async def test_the_line_is_there_when_the_answer_is(tmp_path: Path, log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,6 +146,12 @@ def test_only_allowed_folders_are_touched(tmp_path: Path) -> None:
         assert refusal(one, facts(Path("/"))) == "policy.allow_paths"
 
 
+def test_an_empty_list_of_folders_allows_none_but_our_own(tmp_path: Path) -> None:
+    one = judge(tmp_path, allow_paths=[])
+    assert refusal(one, reads(tmp_path / "file")) == "policy.allow_paths"
+    assert not refusal(one, reads(one.home / ".cache/anima-qa/images/x"))
+
+
 def test_links_are_followed_before_a_path_is_judged(tmp_path: Path) -> None:
     (tmp_path / "ok").mkdir()
     (tmp_path / "secret").mkdir()
