@@ -17,7 +17,10 @@ packages=(
 )
 case $purpose in
     run) ;;
-    test) packages+=(chromium openssh-client git procps busybox strace tesseract-ocr ffmpeg) ;;
+    test)
+        packages+=(chromium openssh-client git procps busybox strace tesseract-ocr ffmpeg)
+        command -v npm >/dev/null || packages+=(nodejs npm)  # there are other ways to have it than Debian's package
+        ;;
     *) echo "host-packages: unknown purpose '$purpose' (run or test)" >&2; exit 2 ;;
 esac
 

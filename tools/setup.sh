@@ -22,6 +22,7 @@ unset PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALEN
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 "$root/tools/host-packages.sh" "$purpose"
+if [ "$purpose" = test ]; then "$root/tools/mcp-clients.sh" > /dev/null; fi
 
 # An environment belongs to its place (scripts have absolute paths in them) and to what pyproject.toml asked for.
 digest=$(sha256sum < "$root/pyproject.toml" | cut -c1-64)

@@ -1,0 +1,371 @@
+"""``anima-qa mcp`` as a client sees it that starts it and talks to it over stdin and stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import string
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp_client import NEW, OLD, Client
+from program import COMMAND, PROGRAM, Program, eventually, is_alive, qemus_of
+
+CORE = {
+    "vm_boot", "vm_list", "vm_exec", "vm_console", "vm_screenshot", "vm_input", "vm_wait", "vm_copy", "vm_snapshot", "vm_destroy",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client(module_program: Program) -> Iterator[Client]:
+    """One server with the machine vm1, for tests that leave it well."""
+    with Client(module_program) as client:
+        client.initialize()
+        client.boot()
+        yield client
+        assert client.close() == 0
+        assert client.nothing_is_left()
+
+
+@pytest.mark.parametrize("era", [OLD, NEW])
+def test_both_generations_are_served(program: Program, era: str) -> None:
+    with Client(program, era=era) as client:
+        said = client.initialize()
+        assert "vm_boot" in said["instructions"]
+        tools = client.request("tools/list")["result"]["tools"]
+        assert {tool["name"] for tool in tools} == CORE
+        assert client.data("vm_list") == {"machines": [], "jobs": []}
+        assert client.close() == 0
+
+
+def test_a_client_may_ask_what_is_spoken_here_and_go_on_in_the_older_generation(program: Program) -> None:
+    with Client(program, era=NEW) as client:
+        assert NEW in client.request("server/discover")["result"]["supportedVersions"]
+        client.era = OLD
+        assert client.initialize()["protocolVersion"] == OLD
+        assert client.data("vm_list") == {"machines": [], "jobs": []}
+        assert client.close() == 0
+
+
+def test_it_starts_nothing_and_a_second_one_beside_it_neither(fresh_program: Program) -> None:
+    with Client(fresh_program) as first, Client(fresh_program) as second:
+        for client in (first, second):
+            client.initialize()
+            client.request("tools/list")
+            client.request("prompts/list")
+            assert subprocess.run(["pgrep", "-P", str(client.pid)], capture_output=True, check=False).stdout == b""
+        assert not (fresh_program.home / "state").exists()
+        assert not (fresh_program.home / "cache" / "work").exists()
+        assert first.close() == second.close() == 0
+
+
+def test_lines_that_are_no_messages_are_answered_and_the_next_one_is_served(program: Program) -> None:
+    with Client(program) as client:
+        client.initialize()
+        client.send_line(b"hello")
+        assert client.hear()["error"]["code"] == -32700
+        client.send_line(b'{"jsonrpc": "2.0", "id": 9}')
+        assert (client.hear()["error"]["code"], client.heard[-1]["id"]) == (-32600, 9)
+        assert client.request("nono")["error"]["code"] == -32601
+        assert client.request("tools/call", name=5)["error"]["code"] == -32602
+        assert client.request("tools/call", name="vm_exek")["error"]["code"] == -32602
+        assert "did you mean vm_exec" in client.heard[-1]["error"]["message"]
+        assert client.close() == 0
+
+
+# with a machine
+
+
+def test_a_command_gives_what_it_gave(client: Client) -> None:
+    data = client.data("vm_exec", vm="vm1", command="echo out; echo err >&2; exit 3")
+    assert (data["exit_code"], data["stdout"], data["stderr"]) == (3, "out\n", "err\n")
+
+
+def test_long_output_is_cut_in_the_middle_and_whole_in_a_file(client: Client) -> None:
+    data = client.data("vm_exec", vm="vm1", command="seq 30000")
+    assert "bytes cut out here" in data["stdout"]
+    assert data["stdout"].startswith("1\n2\n")
+    assert data["stdout"].endswith("29999\n30000\n")
+    assert len(data["stdout"]) < 17_000
+    assert Path(data["whole_output"]).read_text() == "".join(f"{number}\n" for number in range(1, 30001))
+
+
+def test_a_command_in_the_background_is_followed_with_a_cursor(client: Client) -> None:
+    begun = client.data("vm_exec", vm="vm1", command="echo one; read line < /tmp/go; echo two; exit 5", wait_s=0)
+    assert begun["state"] == "running"
+    client.data("vm_exec", vm="vm1", command="test -p /tmp/go || { rm -f /tmp/go; mkfifo /tmp/go; }")
+    begun = client.data("vm_exec", vm="vm1", command="echo one; read line < /tmp/go; echo two; exit 5", wait_s=0)
+    first = client.data("vm_wait", job=begun["job"], cursor=0)
+    assert (first["output"], first["state"]) == ("one\n", "running")
+    client.data("vm_exec", vm="vm1", command="echo > /tmp/go")
+    last = client.data("vm_wait", job=begun["job"])
+    assert (last["exit_code"], last["stdout"]) == (5, "one\ntwo\n")
+    assert client.data("vm_wait", job=begun["job"], cursor=first["cursor"])["exit_code"] == 5
+
+
+def test_a_call_that_is_cancelled_ends_the_command_in_the_guest(client: Client) -> None:
+    identity = client.begin("tools/call", {"name": "vm_exec", "arguments": {"vm": "vm1", "command": "sleep 987"}})
+    client.data("vm_wait", vm="vm1", until="succeeds", value="pgrep -x sleep")
+    client.send({"method": "notifications/cancelled", "params": {"requestId": identity}})
+    gone = client.data("vm_wait", vm="vm1", until="succeeds", value="! pgrep -x sleep")
+    assert gone["met"], gone
+    assert [job for job in client.data("vm_list")["jobs"] if job["state"] == "running"] == []
+
+
+def test_progress_is_told_while_a_command_runs(client: Client) -> None:
+    asked = {"name": "vm_exec", "arguments": {"vm": "vm1", "command": "sleep 4.5; echo over"}, "_meta": {"progressToken": "mine"}}
+    before = len(client.heard)
+    answer = client.end_of(client.begin("tools/call", asked))
+    assert answer["result"]["structuredContent"]["stdout"] == "over\n"
+    told = [one["params"] for one in client.heard[before:] if one.get("method") == "notifications/progress"]
+    assert told
+    assert told[0]["progressToken"] == "mine"
+    assert told[0]["progress"] < 4.9
+
+
+def test_the_screen_is_a_picture_once_and_words_after_that(client: Client) -> None:
+    first = client.call("vm_screenshot", vm="vm1", again=True)
+    assert [part["type"] for part in first["content"]] == ["text", "image"]
+    assert first["content"][1]["mimeType"] == "image/png"
+    assert "structuredContent" not in first
+    again = client.call("vm_screenshot", vm="vm1")
+    assert [part["type"] for part in again["content"]] == ["text"]
+    assert "unchanged" in again["content"][0]["text"]
+
+
+def test_keys_are_answered_with_what_they_changed(client: Client) -> None:
+    client.call("vm_screenshot", vm="vm1")
+    result = client.call("vm_input", vm="vm1", text="x", keys="ret ret")
+    assert "changed: [" in result["content"][0]["text"]
+    assert result["content"][1]["type"] == "image"
+    wrong = client.call("vm_input", vm="vm1", click=[5000, 1])
+    assert wrong["isError"]
+    assert "outside the last picture" in wrong["content"][0]["text"]
+
+
+def test_the_console_is_read_typed_into_and_waited_for(client: Client) -> None:
+    before = client.data("vm_console", vm="vm1")
+    answered = client.data("vm_console", vm="vm1", send="\n", wait_for="login:", timeout_s=30)
+    assert answered["met"] is True
+    news = client.data("vm_console", vm="vm1", cursor=before["cursor"])
+    assert "login:" in news["text"]
+    assert len(news["text"]) < len(before["text"]) + 40
+    assert client.data("vm_console", vm="vm1", wait_for="never printed", timeout_s=0.2)["met"] is False
+
+
+def test_what_is_waited_for_and_does_not_come_is_no_error(client: Client) -> None:
+    data = client.data("vm_wait", vm="vm1", until="file", value="/nono", timeout_s=0.1)
+    assert (data["met"], data["until"]) == (False, "file")
+    assert "/nono" in data["why"]
+
+
+def test_files_go_in_and_out(client: Client, tmp_path: Path) -> None:
+    source = tmp_path / "in" / "a.txt"
+    source.parent.mkdir()
+    source.write_text("häl\x00lo")
+    client.data("vm_copy", vm="vm1", direction="to_vm", source=str(source.parent), target="/root/in")
+    client.data("vm_copy", vm="vm1", direction="from_vm", source="/root/in", target=str(tmp_path / "out"))
+    assert (tmp_path / "out" / "a.txt").read_bytes() == source.read_bytes()
+    written = client.data("vm_copy", vm="vm1", direction="to_vm", content="ünicode\n", target="/root/b.txt")
+    assert written["bytes"] == 9
+    assert client.data("vm_exec", vm="vm1", command="cat /root/b.txt")["stdout"] == "ünicode\n"
+
+
+def test_a_fork_is_broken_and_the_original_is_not(client: Client) -> None:
+    client.data("vm_exec", vm="vm1", command="echo well > /root/state")
+    forks = client.data("vm_snapshot", vm="vm1", action="fork", names=["risky"])["forks"]
+    assert [fork["vm"] for fork in forks] == ["risky"]
+    client.data("vm_exec", vm="risky", command="rm /root/state")
+    assert client.data("vm_exec", vm="vm1", command="cat /root/state")["stdout"] == "well\n"
+    client.data("vm_destroy", vm="risky")  # nobody must be asked about a fork
+    assert "gone" in client.call("vm_exec", vm="risky", command="true")["content"][0]["text"]
+
+
+def test_the_machine_goes_back_to_a_snapshot(client: Client) -> None:
+    client.data("vm_snapshot", vm="vm1", action="save", name="before")
+    client.data("vm_exec", vm="vm1", command="touch /root/after")
+    client.data("vm_snapshot", vm="vm1", action="restore", name="before")
+    assert client.data("vm_exec", vm="vm1", command="test -e /root/after")["exit_code"] == 1
+    asked = client.call("vm_snapshot", vm="vm1", action="delete", name="before")
+    assert asked["structuredContent"]["rule"] == "policy.confirm"
+    assert client.data("vm_snapshot", vm="vm1", action="delete", name="before", force=True)["snapshots"] == []
+
+
+def test_resources_show_the_machine(client: Client) -> None:
+    uris = [one["uri"] for one in client.request("resources/list")["result"]["resources"]]
+    assert {"anima-qa://machines", "anima-qa://vm/vm1/console", "anima-qa://vm/vm1/screen"} <= set(uris)
+    for uri in uris:
+        if "report" not in uri:
+            (content,) = client.request("resources/read", uri=uri)["result"]["contents"]
+            assert content["uri"] == uri
+            assert content.get("text") or content.get("blob")
+
+
+def test_a_hundred_calls_at_random_get_well_formed_answers(client: Client) -> None:
+    """None of them can end the machine, since nothing is forced."""
+    dice = random.Random(20261120)
+    tools = client.request("tools/list")["result"]["tools"]
+    for number in range(100):
+        tool = dice.choice([one for one in tools if one["name"] != "vm_boot"])
+        arguments = _some_arguments(dice, tool["inputSchema"])
+        answer = client.request("tools/call", name=tool["name"], arguments=arguments)
+        where = f"call {number}: {tool['name']} {json.dumps(arguments)[:300]}"
+        assert ("result" in answer) != ("error" in answer), where
+        if "error" in answer:
+            assert answer["error"]["code"] in {-32600, -32602}, (where, answer)
+            continue
+        result = answer["result"]
+        assert result["content"], where
+        assert all(part["type"] in {"text", "image"} for part in result["content"]), where
+        assert "defect" not in json.dumps(result), (where, result)
+        if result.get("isError"):
+            assert result["structuredContent"]["error"], where
+    assert client.data("vm_exec", vm="vm1", command="echo still here")["stdout"] == "still here\n"
+
+
+def _some_arguments(dice: random.Random, schema: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of which most are of the right kind, and some of none."""
+    properties = schema["properties"]
+    chosen = [name for name in properties if name in schema.get("required", []) or dice.random() < 0.3]
+    arguments = {name: _something(dice, name, properties[name]) for name in chosen if dice.random() < 0.97}
+    if dice.random() < 0.05:
+        arguments[dice.choice(["nono", "", "vm ", "__class__"])] = None
+    return arguments
+
+
+def _something(dice: random.Random, name: str, about: dict[str, Any]) -> Any:
+    if name == "vm" and dice.random() < 0.8:
+        return "vm1"
+    if name in {"wait_s", "timeout_s"}:
+        return dice.choice([0.1, 0.5, 1, -1, "soon"])
+    if name in {"force", "cancel"}:
+        return False
+    if name == "power":
+        return "pause" if dice.random() < 0.1 else dice.choice(["resume", "nono", 3])
+    if name == "target":
+        return dice.choice(["/root/x", "/proc/nono", ""])
+    if "enum" in about and dice.random() < 0.9:
+        return dice.choice([one for one in about["enum"] if one != "restore"])
+    some = [None, True, -1, 2**70, 1e308, "", "\x00", "ü\u2028\ud800", "x" * 5000, [], [1, 2], [1, 2, 3, 4], {}, {"a": [1]}]
+    kinds = {"integer": dice.randrange(-5, 5000), "number": dice.random() * 100, "boolean": dice.random() < 0.5}
+    right = kinds.get(about.get("type", ""), "".join(dice.choices(string.printable, k=dice.randrange(12))))
+    return right if dice.random() < 0.6 else dice.choice(some)
+
+
+# asking the user
+
+
+@pytest.mark.parametrize("era", [OLD, NEW])
+def test_the_user_is_asked_where_the_client_can_ask(program: Program, era: str) -> None:
+    with Client(program, era=era, elicitation=True) as client:
+        client.initialize()
+        client.boot()
+        refused = _destroy(client, {"action": "decline"})
+        assert "not confirmed" in json.dumps(refused)
+        assert client.data("vm_exec", vm="vm1", command="true")["exit_code"] == 0
+        unsure = _destroy(client, {"action": "accept", "content": {"confirm": False}})
+        assert "not confirmed" in json.dumps(unsure)
+        agreed = _destroy(client, {"action": "accept", "content": {"confirm": True}})
+        assert agreed["structuredContent"]["state"] == "destroyed"
+        assert client.close() == 0
+
+
+def _destroy(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
+    """Destroy vm1 as an agent that claims to have asked; the user says ``answer``."""
+    call: dict[str, Any] = {"name": "vm_destroy", "arguments": {"vm": "vm1", "force": True}}
+    questions: list[dict[str, Any]] = []
+
+    def reply(question: dict[str, Any]) -> dict[str, Any]:
+        questions.append(question)
+        return answer
+
+    client.answer_questions = reply
+    result = client.request("tools/call", **call)["result"]
+    if client.era == NEW:
+        assert result["resultType"] == "input_required"
+        ((key, request),) = result["inputRequests"].items()
+        questions.append(request["params"])
+        result = client.request("tools/call", **call, inputResponses={key: answer}, requestState=result["requestState"])["result"]
+    assert [question["message"].startswith("Destroy the machine vm1") for question in questions] == [True]
+    found: dict[str, Any] = result
+    return found
+
+
+# its end
+
+
+@pytest.mark.parametrize("end", ["end of input", "SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
+def test_nothing_stays_however_it_ends(program: Program, end: str) -> None:
+    with Client(program) as client:
+        client.initialize()
+        client.boot()
+        client.data("vm_exec", vm="vm1", command="sleep 1000", wait_s=0)
+        if end == "end of input":
+            client.close_input()
+            assert client.wait() == 0
+        else:
+            number = signal.Signals[end]
+            client.signal(number)
+            assert client.wait() == (-9 if end == "SIGKILL" else 128 + number)
+        assert client.stray == []
+        assert eventually(lambda: not any(map(is_alive, client.qemus)))
+        if end == "SIGKILL":
+            assert program.run("gc").status == 0
+        assert client.nothing_is_left()
+
+
+def test_nothing_stays_when_the_client_is_killed(program: Program, tmp_path: Path) -> None:
+    """A client in a process of its own, which is not given the time to say goodbye."""
+    with Client(program) as probe:  # so that the next one finds a template, and is quick
+        probe.initialize()
+        probe.boot()
+        probe.close()
+    script = (
+        "import sys; sys.path[:0] = sys.argv[1].split(':')\n"
+        "from pathlib import Path\n"
+        "from program import Program\n"
+        "from mcp_client import Client\n"
+        "client = Client(Program(Path(sys.argv[2]), Path(sys.argv[3])))\n"
+        "client.initialize()\n"
+        "client.boot()\n"
+        "print(client.pid, *client.qemus, flush=True)\n"
+        "client.hear()\n"
+    )
+    there = ":".join(path for path in sys.path if path)
+    killed = subprocess.Popen(
+        [sys.executable, "-c", script, there, str(program.home), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "ANIMA_QA_PROGRAM": str(PROGRAM)},
+        text=True,
+    )
+    assert killed.stdout
+    server, *qemus = map(int, killed.stdout.readline().split())
+    assert qemus == sorted(qemus_of(server))
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    assert eventually(lambda: not any(map(is_alive, [server, *qemus])), 20)
+    assert eventually(lambda: not any(f"owner-{server}-" in name for name in program.leftovers()))
+
+
+def test_a_person_who_starts_it_is_told_what_it_is(program: Program) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    popen = subprocess.Popen(
+        [*COMMAND, "mcp"],
+        cwd=program.cwd, env=program.environment({}), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(theirs)
+    assert popen.stderr
+    assert b"waits for messages of an MCP client" in popen.stderr.readline()
+    os.write(ours, b"\x04")
+    out, _ = popen.communicate(timeout=60)
+    assert (popen.returncode, out) == (0, b"")
+    os.close(ours)
