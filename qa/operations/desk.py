@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from qa.config import Config
-from qa.deadline import format_duration
-from qa.errors import HostError, MachineOff, QaError, UsageError
-from qa.events import Bus, MachineEnded, Notice
+from qa.errors import HostError, QaError, UsageError
+from qa.events import Bus, Event, Notice
 from qa.fleet import Owner
 from qa.machine import Machine
 from qa.operations.boot import Host, Place
+from qa.operations.caretaker import Caretaker
 from qa.operations.limits import Quota
 from qa.operations.options import MachineOptions
+from qa.operations.roll import Roll
+from qa.operations.sessions import file_name, new_folder, session_folder
 from qa.operations.vm import SnapshotFacts, Vm, VmFacts
 from qa.paths import Paths
-
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
-"""Names of machines: they become parts of file names, and hostnames of forks that get an identity of their own."""
 
 GUEST_NAME = "machine"
 """What guests are called inside, as in scripts that name none: the ready state that machines start from has it in it."""
 
-ROUND_S = 5.0
-"""Seconds between two looks at the disk. Leases are looked at when they end."""
-
 CLOSE_LIMIT_S = 60.0
 """For closing all machines, in which QEMU is killed when it does not end by itself: many times what that takes."""
-
-REMEMBERED = 50
-"""Machines that are gone, of which it is still told why."""
 
 
 class Desk:
@@ -55,14 +45,10 @@ class Desk:
         self.base_folder = base_folder
         self.needles = needles
         self.quota = Quota.for_agents(config.limits, lambda: self._owner.folder if self._owner else paths.work)
-        self._vms: dict[tuple[str, str], Vm] = {}
-        self._gone: dict[tuple[str, str], str] = {}
-        self._news: dict[str, list[str]] = {}
-        self._numbers: dict[str, int] = {}
         self._owner: Owner | None = None
         self._stack = contextlib.ExitStack()
-        self._caretaker: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._roll = Roll()
+        self._caretaker = Caretaker(self._roll, self.quota, lambda vm, why: self._end_all([vm], why))
         self._closed = False
 
     async def __aenter__(self) -> Desk:
@@ -70,10 +56,9 @@ class Desk:
 
     async def __aexit__(self, *_: object) -> None:
         self._closed = True
-        if self._caretaker:
-            self._caretaker.cancel()
+        self._caretaker.stop()
         try:
-            await self._end_all(list(self._vms.values()), "the server ends")
+            await to_its_end(self._end_all(self.of(), "the server ends"))
         finally:
             self._stack.close()
 
@@ -90,10 +75,7 @@ class Desk:
     @cached_property
     def folder(self) -> Path:
         """Logs, pictures and output of this server's machines; it stays when the server ends."""
-        name = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        folder = self.paths.sessions / name
-        folder.mkdir(parents=True, mode=0o700)
-        return folder
+        return self._stack.enter_context(session_folder(self.paths.sessions))
 
     # finding
 
@@ -103,25 +85,19 @@ class Desk:
         Raises:
             UsageError: the client has none of that name; the message says what became of it.
         """
-        if vm := self._vms.get((client, name)):
-            return vm
-        mine = [vm.name for vm in self.of(client)]
-        there = f"there are: {', '.join(mine)}" if mine else "boot one first"
-        if why := self._gone.get((client, name)):
-            raise UsageError(f"{name} is gone: {why}", hint=there)
-        raise UsageError(f"there is no machine {name!r}", hint=there)
+        return self._roll.get(name, client)
 
     def of(self, client: str | None = None) -> list[Vm]:
         """The machines of a client, or of all, the oldest first."""
-        return [vm for (owner, _), vm in self._vms.items() if client in (None, owner)]
+        return self._roll.of(client)
 
     def facts(self, client: str | None = None) -> list[VmFacts]:
         """What is told of them."""
         return [vm.facts() for vm in self.of(client)]
 
     def news(self, client: str) -> list[str]:
-        """What happened to the client's machines by itself since it was asked last: sentences."""
-        return self._news.pop(client, [])
+        """What happened to the client's machines by itself since this was asked last: sentences."""
+        return self._roll.news(client)
 
     # making
 
@@ -186,7 +162,7 @@ class Desk:
         if count < 1:
             raise UsageError(f"{count} forks cannot be made", hint="ask for 1 or more")
         self.quota.check_count(count)
-        self._check_names(vm.client, names)
+        self._roll.check(vm.client, *names)
         async with vm.changing:
             with vm.use() as machine, contextlib.ExitStack() as held:
                 if snapshot is None:
@@ -205,13 +181,13 @@ class Desk:
                 forks: list[Vm] = []
                 try:
                     for number in range(count):
-                        name = names[number] if number < len(names) else self._fork_name(vm)
+                        name = names[number] if number < len(names) else self._roll.fork_name(vm)
                         fork = self._new(vm.client, name, vm.image)
                         fork.forked_from, fork.blueprint = vm.name, blueprint
                         place = self._place(fork)
                         forks.append(self._keep(fork, self.host.open_fork(blueprint, entry, place=place, bus=fork.bus)))
                 except BaseException:
-                    await asyncio.shield(self._end_all(forks, "another fork could not be made"))
+                    await to_its_end(self._end_all(forks, "another fork could not be made"))
                     raise
                 await self._ready(forks)
                 return forks
@@ -259,8 +235,9 @@ class Desk:
         await vm.end(why)
 
     async def leave(self, client: str, why: str = "its client has gone") -> None:
-        """Destroy all machines of a client."""
-        await self._end_all(self.of(client), why)
+        """Destroy all machines of a client, and forget what was to be told to it."""
+        await to_its_end(self._end_all(self.of(client), why))
+        self._roll.forget(client)
 
     # how
 
@@ -268,22 +245,18 @@ class Desk:
         if self._closed:
             raise HostError("the server ends", hint="start it again")
         if name is not None:
-            self._check_names(client, (name,))
-        name = name or self._next_name(client)
+            self._roll.check(client, name)
+        name = name or self._roll.next_name(client)
         limits = self.quota.limits
-        results = self.folder / _file_name(client) / name
-        results.mkdir(parents=True, exist_ok=True)
+        results = new_folder(self.folder / file_name(client), name)
         vm = Vm(name, client, image, results, Bus(), lease_s=limits.lease, life_s=limits.run_time)
-        self._gone.pop((client, name), None)
-        self._vms[client, name] = vm
+        self._roll.add(vm)
         vm.bus.subscribe(lambda event: self._tell(vm, event))
         return vm
 
     def _keep(self, vm: Vm, opening: contextlib.AbstractAsyncContextManager[Machine]) -> Vm:
-        vm.keep(opening, self._ended)
-        if self._caretaker is None:
-            self._caretaker = asyncio.create_task(self._take_care(), name="caretaker of machines")
-        self._changed.set()
+        vm.keep(opening, self._roll.strike)
+        self._caretaker.look()
         return vm
 
     async def _ready(self, vms: list[Vm]) -> None:
@@ -292,7 +265,7 @@ class Desk:
                 await vm.wait_ready()
         except BaseException as error:
             why = error.message if isinstance(error, QaError) else "its start was cancelled"
-            await asyncio.shield(self._end_all(vms, why))
+            await to_its_end(self._end_all(vms, why))
             raise
 
     async def _end_all(self, vms: list[Vm], why: str) -> None:
@@ -300,38 +273,6 @@ class Desk:
         if vms:
             ending = [asyncio.create_task(vm.end(why)) for vm in vms]
             await asyncio.wait(ending, timeout=CLOSE_LIMIT_S)
-
-    def _ended(self, vm: Vm) -> None:
-        key = (vm.client, vm.name)
-        if self._vms.get(key) is vm:
-            del self._vms[key]
-            self._gone[key] = vm.why
-            while len(self._gone) > REMEMBERED:
-                del self._gone[next(iter(self._gone))]
-
-    def _next_name(self, client: str) -> str:
-        while True:
-            number = self._numbers[client] = self._numbers.get(client, 0) + 1
-            if (client, f"vm{number}") not in self._vms:
-                return f"vm{number}"
-
-    def _fork_name(self, vm: Vm) -> str:
-        key = f"{vm.client}\0{vm.name}"
-        while True:
-            number = self._numbers[key] = self._numbers.get(key, 0) + 1
-            name = f"{vm.name[:24]}-fork{number}"
-            if (vm.client, name) not in self._vms:
-                return name
-
-    def _check_names(self, client: str, names: tuple[str, ...]) -> None:
-        for name in names:
-            if not NAME.fullmatch(name):
-                hint = "use small letters, digits and hyphens, at most 32, for example web-1"
-                raise UsageError(f"{name!r} is no name for a machine", hint=hint)
-            if (client, name) in self._vms:
-                raise UsageError(f"there is a machine {name!r} already", hint="take another name, or destroy it first")
-        if len(set(names)) < len(names):
-            raise UsageError("two machines cannot have the same name", hint="give each its own")
 
     def _place(self, vm: Vm) -> Place:
         return Place(
@@ -343,47 +284,19 @@ class Desk:
             called=vm.name,
         )
 
-    def _tell(self, vm: Vm, event: object) -> None:
+    def _tell(self, vm: Vm, event: Event) -> None:
         if isinstance(event, Notice) and event.level == "warning":
-            self._note_news(vm.client, event.message)
-        elif isinstance(event, MachineEnded) and not vm.is_gone and event.reason not in {"crashed", "guest shut down"}:
-            self._note_news(vm.client, f"{vm.name}: {event.reason}")
-
-    def _note_news(self, client: str, sentence: str) -> None:
-        news = self._news.setdefault(client, [])
-        if sentence not in news:
-            news.append(sentence)
-            del news[:-20]
-
-    async def _take_care(self) -> None:
-        """End machines whose time is over, and pause those that fill the disk."""
-        while True:
-            for vm in self.of():
-                if why := vm.expired():
-                    self._note_news(vm.client, f"{vm.name} was destroyed: {why}")
-                    await vm.end(why)
-            if over := await self.quota.over():
-                await self._pause_all(over)
-            ends = [vm.lease_ends_s for vm in self.of()]
-            pauses = [end for end in ends if end is not None] + ([ROUND_S] if self.quota.limits.disk is not None else [])
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(pauses) + 0.01 if pauses and self._vms else None):
-                    await self._changed.wait()
-
-    async def _pause_all(self, why: str) -> None:
-        for vm in self.of():
-            with contextlib.suppress(MachineOff, QaError):
-                if vm.state == "ready":
-                    await vm.machine.pause()
-                    vm.note = f"paused, because {why}"
-                    self._note_news(vm.client, f"{vm.name} is paused: {why}; destroy what is not needed, then resume it")
+            self._roll.note(vm.client, event.message)
 
 
-def _file_name(client: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", client)[:40].strip("-.") or "client"
-
-
-def lease_text(seconds: float | None) -> str:
-    """A lease in words."""
-    return "until the server ends" if seconds is None else f"for {format_duration(seconds)} after its last use"
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await ``work`` also when we are cancelled meanwhile: nothing of a machine may be left."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled

@@ -3,60 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from qa.deadline import format_duration
-from qa.errors import MachineOff, QaError
+from qa.errors import HostError, MachineOff, NoSpace, QaError
 from qa.events import Bus, ConsoleLine, Event, MachineStage
 from qa.machine import Machine
 from qa.operations.blueprint import Blueprint
+from qa.operations.vm_facts import SnapshotFacts, State, VmFacts
 
-State = Literal["booting", "ready", "paused", "off", "dead", "gone"]
-"""``off``: it can be switched on again; ``dead``: guest or QEMU failed, it can be looked at; ``gone``: nothing of it is left."""
+_now = time.monotonic
 
-
-@dataclass(frozen=True)
-class SnapshotFacts:
-    """A restore point. ``size`` is bytes on the disk of its own."""
-
-    name: str
-    created: str
-    size: int
-
-
-@dataclass(frozen=True)
-class VmFacts:
-    """What is told of a machine.
-
-    Attributes:
-        why: of a machine that is off, dead or gone; while it boots, what it does.
-        since, last_use: UTC, as ISO 8601.
-        lease_ends_s: seconds until it is destroyed, if nobody uses it; None where it lives as long as its server.
-        forwards: port of the guest to port of 127.0.0.1 on this host.
-        results: the folder of its logs and pictures.
-    """
-
-    name: str
-    state: State
-    why: str
-    image: str
-    memory: int
-    cpus: int
-    start: str
-    forked_from: str
-    since: str
-    last_use: str
-    lease_ends_s: int | None
-    channel: str
-    forwards: dict[int, int]
-    snapshots: tuple[SnapshotFacts, ...]
-    results: Path
+__all__ = ["SnapshotFacts", "State", "Vm", "VmFacts"]
 
 
 @dataclass(eq=False)
@@ -85,8 +51,8 @@ class Vm:
     failure: QaError | None = None
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _began: float = field(default_factory=time.monotonic)
-    _used: float = field(default_factory=time.monotonic)
+    _began: float = 0.0
+    _used: float = 0.0
     _users: int = 0
     _machine: Machine | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,8 +61,10 @@ class Vm:
     _why: str = ""
     _said: str = ""
     _given_up: bool = False
+    _told: State = "booting"
 
     def __post_init__(self) -> None:
+        self._began = self._used = _now()
         self.bus.subscribe(self._listen)
 
     # use
@@ -129,12 +97,12 @@ class Vm:
     def busy(self) -> Iterator[None]:
         """Renew the lease; it does not run out in the block."""
         self._users += 1
-        self._used = time.monotonic()
+        self._used = _now()
         try:
             yield
         finally:
             self._users -= 1
-            self._used = time.monotonic()
+            self._used = _now()
 
     async def wait_ready(self) -> Machine:
         """Wait until it is ready. Being cancelled does not end it.
@@ -176,7 +144,7 @@ class Vm:
     @property
     def lease_ends_s(self) -> float | None:
         """Seconds until it is destroyed, if nobody uses it; None: never."""
-        now = time.monotonic()
+        now = _now()
         ends = [self._began + self.life_s - now] if self.life_s is not None else []
         if self.lease_s is not None:
             ends.append(self.lease_s if self._users else self._used + self.lease_s - now)
@@ -197,13 +165,18 @@ class Vm:
             start=machine.start if machine else "",
             forked_from=self.forked_from,
             since=_iso(self.since),
-            last_use=_iso(datetime.now(UTC) - timedelta(seconds=time.monotonic() - self._used)),
+            last_use=_iso(datetime.now(UTC) - timedelta(seconds=_now() - self._used)),
             lease_ends_s=None if ends is None else round(ends),
             channel=machine.channel_name if machine else "",
             forwards=dict(machine.forwards) if machine else {},
             snapshots=tuple(SnapshotFacts(name, one.manifest.created, one.size) for name, one in points.items()),
             results=self.results,
         )
+
+    def fell(self) -> bool:
+        """Whether its state is another one than when this was asked last."""
+        before, self._told = self._told, self.state
+        return self._told != before
 
     def _listen(self, event: Event) -> None:
         if isinstance(event, MachineStage):
@@ -218,8 +191,9 @@ class Vm:
 
         async def work() -> None:
             try:
-                async with opening as machine:
-                    self._machine = machine
+                async with contextlib.AsyncExitStack() as stack:
+                    with self.busy():
+                        self._machine = await stack.enter_async_context(opening)
                     self._ready.set()
                     await self._end.wait()
             except QaError as error:
@@ -229,7 +203,7 @@ class Vm:
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()):
-                self.failure = QaError(f"{self.name} ended by a defect of anima-qa: {type(error).__name__}: {error}")
+                self.failure = _as_ours(self.name, error)
             self._why = self._why or (self.failure.message if self.failure else "it was given up")
             self._ready.set()
             gone(self)
@@ -250,12 +224,20 @@ class Vm:
 
     def expired(self) -> str:
         """Why it must end now; empty while it may live."""
-        if self.life_s is not None and time.monotonic() - self._began >= self.life_s:
+        if self.life_s is not None and _now() - self._began >= self.life_s:
             return f"it has lived for {format_duration(self.life_s)}, which is the most that is allowed"
         ends = self.lease_ends_s
         if ends is not None and ends <= 0:
             return f"nobody used it for {format_duration(self.lease_s or 0)}"
         return ""
+
+
+def _as_ours(name: str, error: BaseException) -> QaError:
+    if isinstance(error, OSError):
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        message = f"{name} could not be kept: {error.strerror or error}"
+        return NoSpace(message, hint="anima-qa gc and image prune free space") if full else HostError(message)
+    return QaError(f"{name} ended by a defect of anima-qa: {type(error).__name__}: {error}", hint="please report it")
 
 
 def _iso(time_: datetime) -> str:
