@@ -18,6 +18,8 @@ SETTLE_S = 0.6
 """Seconds without a change after which a screen has answered to keys: blinking cursors blink slower, and count as no change."""
 LONGEST_SETTLING_S = 4.0
 """Seconds after which a screen that goes on changing is shown as it is."""
+_LETTER = 16 * 32
+"""Pixels of a change that is worth words and no picture."""
 _CURSOR = 32 * 40
 """Pixels: a change in so small a box is a cursor that blinks, or a clock."""
 
@@ -40,9 +42,12 @@ async def glance(vm: Vm, frame: Frame, view: View, *, again: bool = False, since
     """
     before = vm.last_frame if isinstance(vm.last_frame, Looked) else None
     same_place = before is not None and before.view.box == view.box and before.view.fits(frame)
-    if before is not None and same_place and before.frame.digest == frame.digest and not again and _as_large(before.view, view):
-        ago = format_duration(time.monotonic() - before.at)
-        return Glance(before, None, f"the screen is unchanged since the last picture, {ago} ago")
+    if before is not None and same_place and not again and _as_large(before.view, view):
+        boxes = await asyncio.to_thread(changed, before.frame, frame)
+        if sum(width * height for _, _, width, height in boxes) <= _LETTER:
+            words = f"the screen is unchanged since the last picture, {format_duration(time.monotonic() - before.at)} ago"
+            small = f" but for {_places(boxes, before.view)}, as large as a letter or a cursor" if boxes else ""
+            return Glance(before, None, words + small)
     png, drawn = await asyncio.to_thread(draw, frame, view)
     looked = Looked(frame, drawn)
     words = describe(frame, drawn)
@@ -84,9 +89,13 @@ def say_changes(boxes: list[Box], view: View) -> str:
         return "nothing changed"
     seen = [place for box in boxes if (place := view.in_picture(box))]
     outside = len(boxes) - len(seen)
-    places = ", ".join(f"[{x}, {y}, {width}, {height}]" for x, y, width, height in seen)
-    said = f"changed: {places}" if seen else "nothing changed in this part"
+    said = f"changed: {_places(boxes, view)}" if seen else "nothing changed in this part"
     return said + (f"; {outside} more outside of it" if outside else "")
+
+
+def _places(boxes: list[Box], view: View) -> str:
+    seen = [place for box in boxes if (place := view.in_picture(box))]
+    return ", ".join(f"[{x}, {y}, {width}, {height}]" for x, y, width, height in seen)
 
 
 async def settled(machine: Machine, before: Frame, limit_s: float = LONGEST_SETTLING_S) -> tuple[Frame, bool]:

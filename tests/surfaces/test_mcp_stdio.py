@@ -110,11 +110,11 @@ def test_a_command_in_the_background_is_followed_with_a_cursor(client: Client) -
 
 
 def test_a_call_that_is_cancelled_ends_the_command_in_the_guest(client: Client) -> None:
-    identity = client.begin("tools/call", {"name": "vm_exec", "arguments": {"vm": "vm1", "command": "sleep 987"}})
-    client.data("vm_wait", vm="vm1", until="succeeds", value="pgrep -x sleep")
+    command = "sh -c 'echo $$ > /tmp/pid; exec sleep 987'"
+    identity = client.begin("tools/call", {"name": "vm_exec", "arguments": {"vm": "vm1", "command": command}})
+    assert client.data("vm_wait", vm="vm1", until="succeeds", value="test -s /tmp/pid && kill -0 $(cat /tmp/pid)")["met"]
     client.send({"method": "notifications/cancelled", "params": {"requestId": identity}})
-    gone = client.data("vm_wait", vm="vm1", until="succeeds", value="! pgrep -x sleep")
-    assert gone["met"], gone
+    assert client.data("vm_wait", vm="vm1", until="succeeds", value="! kill -0 $(cat /tmp/pid)")["met"]
     assert [job for job in client.data("vm_list")["jobs"] if job["state"] == "running"] == []
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from qa.guest.channel import CommandResult
+from qa.events import Bus
+from qa.guest.channel import CommandResult, Stream
 from qa.mcp.call import Call, under_way
 from qa.mcp.clipping import TEXT_LIMIT, clip
 from qa.mcp.fields import WAIT, TimeoutSeconds, VmName, WaitSeconds
@@ -17,6 +18,8 @@ from qa.operations.jobs import Job
 from qa.operations.vm import Vm
 
 STDERR_LIMIT = TEXT_LIMIT // 4
+SAID = 200
+"""Letters of a line of output that is told as a sign of life."""
 
 
 class ExecArguments(ToolArguments):
@@ -50,11 +53,16 @@ class VmExec(Tool[ExecArguments]):
         async def work(job: Job) -> Reply:
             output = job.output
             assert output
-            result = await machine.follow(arguments.command, arguments.timeout_s, lambda _, data: output.add(data))
-            return describe_result(vm, result, job)
+
+            def hear(_: Stream, data: bytes) -> None:
+                output.add(data)
+                lines = data.decode(errors="replace").split("\n")
+                job.said = next((line.strip()[:SAID] for line in reversed(lines) if line.strip()), job.said)
+
+            return describe_result(vm, await machine.follow(arguments.command, arguments.timeout_s, hear), job)
 
         what = " ".join(arguments.command.split())
-        job = call.start(f"{vm.name}: {what[:60]}", work, vm=vm, output=vm.results / "output")
+        job = call.start(f"{vm.name}: {what[:60]}", work, vm=vm, output=vm.results / "output", bus=Bus())
         if await call.wait(job, arguments.wait_s):
             ended: Reply = job.outcome()
             return ended
