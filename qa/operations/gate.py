@@ -13,7 +13,7 @@ from qa.config import Config
 from qa.errors import AuditFailed, PolicyRefused, QaError
 from qa.operations.audit import AuditLog, now
 from qa.operations.calls import Caller, Effect, Facts
-from qa.operations.masking import cut, mask_text, masked
+from qa.operations.masking import mask_text, masked
 from qa.operations.policy import Judge
 from qa.paths import Paths
 from qa.rules import Audit, Policy
@@ -83,7 +83,7 @@ class Gate:
         log = self.log if caller.among(self.audit.of) else None
         if log:
             await asyncio.to_thread(log.prepare)
-        entry = _Entry(caller, name, masked(arguments or {}, tool=name, hide=self.audit.hide), cut(mask_text(reason)))
+        entry = _Entry(caller, name, masked(arguments or {}, tool=name, hide=self.audit.hide), mask_text(reason))
         try:
             self.judge.check(caller, name, facts)
             await self._confirm(caller, name, facts, ask)
@@ -141,7 +141,7 @@ class _Entry:
         return {
             "at": self.at,
             "surface": self.caller.surface,
-            "client": cut(mask_text(self.caller.client)),
+            "client": mask_text(self.caller.client),
             "tool": self.name,
             "arguments": self.arguments,
             "outcome": outcome,

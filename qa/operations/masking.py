@@ -15,6 +15,8 @@ MASK = "***"
 LONGEST = 500
 """Letters of a text that are kept whole. Longer ones are cut, and told apart by a digest."""
 HEAD = 300
+READ = 16 << 10
+"""Letters of a text that are looked at for secrets. What is behind them is never shown."""
 MOST_ITEMS = 50
 DEEPEST = 8
 
@@ -23,28 +25,29 @@ _SECRET_NAME = re.compile(
     r"(api|access|private|secret|ssh|encryption)[_-]?key(s|_data)?|chpasswd)(?![a-z])",
     re.IGNORECASE,
 )
-_NAMED = r"[\w.-]*(?:passw(?:or)?d|passphrase|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]*"
+_NAMED = r"[\w.-]{0,40}(?:passw(?:or)?d|passphrase|passwd|secret|token|(?:api|access|private)[_-]?key)[\w.-]{0,40}"
+_VALUE = r"(?:\"[^\"\n]{0,400}\"?|'[^'\n]{0,400}'?|[^\s\"'&;,|}]+)"
+_PRINTED = r"\b(?:echo|printf)\s[^|\n]{0,400}?"
+# Every repetition has a bound, so that no text takes longer than its length times that.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), put)
     for pattern, put in (
         # The end may be missing: what was cut off is no less secret.
-        (r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY[A-Z ]*)-----(?:.|\n)*?(?:-----END \1-----|\Z)", r"-----BEGIN \1----- " + MASK),
-        (r"\b(authorization\s*[:=]\s*)(?:(?:bearer|basic|digest|token)\s+)?[^\s'\"]+", r"\1" + MASK),
-        (r"\b(bearer\s+)[\w.~+/-]{8,}=*", r"\1" + MASK),
-        (r"\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", r"\1" + MASK + "@"),
+        (r"(-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,20})-----)(?:.|\n)*?(?:-----END \2-----|\Z)", rf"\1 {MASK}"),
+        (r"\b(authorization\s{0,5}[:=]\s{0,5})(?:(?:bearer|basic|digest|token)\s+)?[^\s'\"]+", rf"\1{MASK}"),
+        (r"\b(bearer\s+)[\w.~+/-]{8,}=*", rf"\1{MASK}"),
+        (r"\b([a-z][a-z0-9+.-]{1,20}://[^\s/:@]{0,100}:)[^\s/@]{1,400}@", rf"\1{MASK}@"),
         (r"\beyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*", MASK),
         (r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,})", MASK),
         (r"\b(?:sk-[\w-]{16,}|AKIA[0-9A-Z]{12,})", MASK),
         # A name that tells, and its value: password=..., "token": "...", --api-key ..., PASSWORD: ...
-        (rf"((?<![\w-])(?:--?)?{_NAMED}[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s\"'&;,|}}]+)", r"\1" + MASK),
-        (rf"((?<![\w-])--?{_NAMED}\s+)(\"[^\"]*\"|'[^']*'|[^\s\"'&;|-][^\s\"'&;|]*)", r"\1" + MASK),
-        (r"((?:echo|printf)\s+(?:-\w+\s+)*[\"']?[\w.-]+:)[^\s\"'|]+([\"']?\s*\|\s*(?:sudo\s+)?chpasswd)", r"\1" + MASK + r"\2"),
-        (
-            r"((?:echo|printf)\s+(?:-\w+\s+)*)(?:\"[^\"]*\"|'[^']*'|[^\s|]+)(\s*\|\s*(?:sudo\s+-\S*S|passwd\s+--stdin))",
-            r"\1" + MASK + r"\2",
-        ),
-        (r"(\bsshpass\s+-p\s*)(\"[^\"]*\"|'[^']*'|\S+)", r"\1" + MASK),
-        (r"(\bcurl\b[^|;&\n]*?\s(?:-u|--user)[\s=]*[\"']?[^\s:\"']+:)[^\s\"']+", r"\1" + MASK),
+        (rf"((?<![\w-])(?:--?)?{_NAMED}[\"']?\s{{0,5}}[=:]\s{{0,5}}){_VALUE}", rf"\1{MASK}"),
+        (rf"((?<![\w-])--?{_NAMED}\s{{1,5}})(?!-){_VALUE}", rf"\1{MASK}"),
+        # What is piped into programs that take passwords.
+        (rf"({_PRINTED}[\w.-]{{1,64}}:)[^\s\"'|]{{1,400}}([\"']?\s{{0,5}}\|\s{{0,5}}(?:sudo\s{{1,5}})?chpasswd)", rf"\1{MASK}\2"),
+        (r"\b(echo|printf)\s[^|\n]{0,400}(\|\s{0,5}(?:sudo\s{1,5}-[\w-]{0,20}S|passwd\s{1,5}--stdin))", rf"\1 {MASK} \2"),
+        (rf"(\bsshpass\s{{1,5}}-p\s{{0,5}}){_VALUE}", rf"\1{MASK}"),
+        (r"(\bcurl\b[^|;&\n]{0,400}?\s(?:-u|--user)[\s=]{0,5}[\"']?[^\s:\"']{1,100}:)[^\s\"']+", rf"\1{MASK}"),
     )
 )  # fmt: skip
 
@@ -65,18 +68,14 @@ def masked(value: Any, *, tool: str = "", hide: tuple[str, ...] = ()) -> Any:
 
 
 def mask_text(text: str) -> str:
-    """``text`` without what looks like a secret in it."""
+    """``text`` without what looks like a secret in it, and cut where it is long."""
+    read = text[:READ]
     for pattern, put in _PATTERNS:
-        text = pattern.sub(put, text)
-    return text
-
-
-def cut(text: str) -> str:
-    """``text``, or its beginning with its length and digest."""
-    if len(text) <= LONGEST:
-        return text
-    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
-    return f"{text[:HEAD]}... ({len(text)} letters, sha256 {digest})"
+        read = pattern.sub(put, read)
+    if len(text) <= READ and len(read) <= LONGEST:
+        return read
+    digest = hashlib.sha256(read.encode(errors="replace")).hexdigest()[:16]  # of what has no secrets in it any more
+    return f"{read[:HEAD]}... ({len(text)} letters, sha256 {digest})"
 
 
 def _of(name: str, value: Any, depth: int) -> Any:  # noqa: PLR0911  # one line for each kind of data
@@ -87,20 +86,20 @@ def _of(name: str, value: Any, depth: int) -> Any:  # noqa: PLR0911  # one line 
     if isinstance(value, int | float):
         return value
     if depth >= DEEPEST:
-        return cut(mask_text(repr(value)))
+        return mask_text(repr(value))
     if isinstance(value, BaseModel):
         return _of("", value.model_dump(mode="json"), depth)
     if isinstance(value, Mapping):
         some = list(value.items())[:MOST_ITEMS]
         more = {"...": f"{len(value) - MOST_ITEMS} more"} if len(value) > MOST_ITEMS else {}
-        return {cut(mask_text(str(key))): _of(str(key), one, depth + 1) for key, one in some} | more
+        return {mask_text(str(key)): _of(str(key), one, depth + 1) for key, one in some} | more
     if isinstance(value, bytes | bytearray):
         return _length(value)
     if isinstance(value, list | tuple | set | frozenset):
         some = list(value)[:MOST_ITEMS]
         more_items = [f"... {len(value) - MOST_ITEMS} more"] if len(value) > MOST_ITEMS else []
         return [_of("", one, depth + 1) for one in some] + more_items
-    return cut(mask_text(value if isinstance(value, str) else str(value) if isinstance(value, Path) else repr(value)))
+    return mask_text(value if isinstance(value, str) else str(value) if isinstance(value, Path) else repr(value))
 
 
 def _words(name: str) -> str:

@@ -274,6 +274,23 @@ async def test_forks_that_are_cancelled_are_gone(home: Paths) -> None:
         assert [point.held for point in vm.machine.frozen] == [0]
 
 
+async def test_a_fork_whose_name_was_taken_meanwhile_leaves_no_others(home: Paths) -> None:
+    desk, host = played(home)
+    async with desk:
+        vm = await desk.boot("a", "builtin")
+        machine: Any = vm.machine
+        freeze = machine.freeze
+
+        async def slowly(kind: str, *, title: str) -> Any:
+            await desk.boot("a", "builtin", name="two")
+            return await freeze(kind, title=title)
+
+        machine.freeze = slowly
+        with pytest.raises(UsageError, match="there is a machine 'two' already"):
+            await desk.fork(vm, names=("one", "two"))
+        assert host.open == ["vm1", "two"]
+
+
 @pytest.mark.parametrize("names", [("a", "a"), ("vm1",), ("no name",)])
 async def test_forks_with_wrong_names_are_refused_before_anything_is_frozen(home: Paths, names: tuple[str, ...]) -> None:
     desk, host = played(home)
@@ -327,6 +344,15 @@ async def test_machines_that_begin_at_once_do_not_pass_the_limit_together(home: 
         outcomes = await asyncio.gather(*(desk.boot("a", "builtin") for _ in range(5)), return_exceptions=True)
         assert sum(isinstance(one, LimitReached) for one in outcomes) == 3
         assert len(host.open) == 2
+
+
+async def test_one_too_many_is_refused_before_its_image_is_looked_for(home: Paths) -> None:
+    desk, _ = played(home, limited(machines=1))
+    async with desk:
+        await desk.boot("a", "builtin")
+        with pytest.raises(LimitReached):
+            desk.begin("a", "builtin")
+        assert [vm.name for vm in desk.of("a")] == ["vm1"]
 
 
 async def test_memory_is_promised_only_once(home: Paths) -> None:
@@ -449,6 +475,7 @@ async def test_a_client_that_goes_takes_its_machines_along(home: Paths) -> None:
     async with desk:
         await desk.boot("a", "builtin")
         await desk.boot("b", "builtin", name="stays")
+        desk.get("vm1", "a").bus.emit(Notice(message="its clock is wrong", level="warning"))
         await desk.leave("a")
         assert host.open == ["stays"]
         assert desk.news("a") == []
