@@ -51,11 +51,10 @@ class Roll:
     def strike(self, vm: Vm) -> None:
         """It is gone."""
         key = (vm.client, vm.name)
-        if self._vms.get(key) is vm:
-            del self._vms[key]
-            self._gone[key] = vm.why
-            while len(self._gone) > REMEMBERED:
-                del self._gone[next(iter(self._gone))]
+        del self._vms[key]
+        self._gone[key] = vm.why
+        while len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
 
     # names
 

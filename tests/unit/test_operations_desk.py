@@ -115,10 +115,11 @@ async def test_a_second_wish_to_end_does_not_cut_the_first_short(home: Paths) ->
     async with desk:
         vm = desk.begin("a", "builtin")
         await until(lambda: host.open)
-        ends = [asyncio.create_task(desk.destroy(vm)) for _ in range(3)]
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert host.open == ["vm1"], "it was left in the middle of its end"
+        ends = []
+        for _ in range(3):
+            ends.append(asyncio.create_task(desk.destroy(vm)))
+            for _ in range(5):
+                await asyncio.sleep(0)
         host.slow_end.set()
         await asyncio.gather(*ends)
         assert host.open == []
@@ -177,14 +178,17 @@ async def test_names_are_unique_for_each_client_and_numbers_are_never_used_again
         await desk.boot("b", "builtin")
         await desk.boot("a", "builtin", name="vm2")
         await desk.destroy(first)
+        chosen = await desk.boot("b", "builtin", name="vm2")
+        await desk.destroy(chosen)
+        assert (await desk.boot("b", "builtin")).name == "vm3"
         fourth = await desk.boot("a", "builtin")
         assert [vm.name for vm in desk.of("a")] == ["vm2", "vm3"]
-        assert (fourth.name, [vm.name for vm in desk.of("b")]) == ("vm3", ["vm1"])
+        assert (fourth.name, [vm.name for vm in desk.of("b")]) == ("vm3", ["vm1", "vm3"])
         with pytest.raises(UsageError, match="there is a machine 'vm2' already"):
             await desk.boot("a", "builtin", name="vm2")
-        with pytest.raises(UsageError, match="there is no machine 'vm3'") as caught:
-            desk.get("vm3", "b")
-        assert caught.value.hint == "there are: vm1"
+        with pytest.raises(UsageError, match="there is no machine 'vm4'") as caught:
+            desk.get("vm4", "b")
+        assert caught.value.hint == "there are: vm1, vm3"
 
 
 @pytest.mark.parametrize("name", ["", "Web", "-a", "a-", "a b", "../a", "a/b", "a" * 33, "ä", "a\n"])
@@ -288,6 +292,7 @@ async def test_a_fork_whose_name_was_taken_meanwhile_leaves_no_others(home: Path
         machine.freeze = slowly
         with pytest.raises(UsageError, match="there is a machine 'two' already"):
             await desk.fork(vm, names=("one", "two"))
+        assert [one.name for one in desk.of()] == ["vm1", "two"]
         assert host.open == ["vm1", "two"]
 
 
