@@ -20,6 +20,7 @@ COMMANDS = {
     "image": ("qa.cli.image", "List, pull, build, import, convert and check disk images."),
     "template": ("qa.cli.template", "List and remove frozen machines, which runs start from."),
     "mcp": ("qa.cli.mcp", "Serve machines to agents over the Model Context Protocol."),
+    "audit": ("qa.cli.audit", "Read what agents did, and see whether the log of it was changed."),
     "gc": ("qa.cli.gc", "Remove what dead runs left behind."),
 }
 """Subcommand to the module that holds it under the same name (called ``command`` there), and its line in the help."""

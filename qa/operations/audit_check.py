@@ -54,12 +54,7 @@ def verify(file: Path, *, holds: str | None = None) -> Checked:
     Raises:
         UsageError: there is no such file, or it cannot be read.
     """
-    try:
-        data = file.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"there is no audit log {file}", hint="nothing was written down yet, or it is elsewhere") from None
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+    data = _read(file)
     reading = _Reading()
     for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
         reading.take(number, line)
@@ -71,6 +66,24 @@ def verify(file: Path, *, holds: str | None = None) -> Checked:
     if holds is not None and holds not in reading.seen:
         reading.broken.append(Fault(0, f"it has no line with the digest {holds}"))
     return Checked(reading.count, reading.last.digest, tuple(reading.broken), tuple(reading.mended))
+
+
+def read_log(file: Path) -> list[dict[str, Any]]:
+    """The records of the log ``file``, whether they are sound or not; lines that are none are left out.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
+    return [record for line in _read(file).split(b"\n") if (record := _record(line)) is not None]
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"there is no audit log {file}", hint="nothing was written down yet, or it is elsewhere") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
 
 
 class _Reading:
