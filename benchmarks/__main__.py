@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forks, intake, machine, startup, zipapp
+from benchmarks import forks, intake, machine, mcp, startup, zipapp
 from benchmarks.measure import Row
 
 
@@ -20,6 +20,7 @@ async def measure(*, short: bool, debian: bool) -> list[Row]:
     rows = await startup.measure(3 if short else 20)
     rows += await zipapp.measure(3 if short else 20)
     rows += await intake.measure(2 if short else 100)
+    rows += await mcp.measure(rounds)
     async with machine.machine("builtin") as running:
         rows += await machine.commands(running, "built-in guest", rounds)
         rows += await machine.pictures(running, rounds)
