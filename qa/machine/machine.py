@@ -13,12 +13,11 @@ from qa.events import Bus
 from qa.machine.filming import Filming
 from qa.machine.freezing import Freezing
 from qa.machine.hands import Hands
-from qa.machine.looking import Looking
 from qa.machine.setup import MachineSetup
 from qa.machine.stillness import Stillness
 
 
-class Machine(Freezing, Stillness, Filming, Looking, Hands):
+class Machine(Freezing, Stillness, Filming, Hands):
     """A virtual machine to be tested. Its public methods are the verbs of scripts."""
 
     def __init__(self, setup: MachineSetup, bus: Bus) -> None:
