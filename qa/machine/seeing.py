@@ -113,7 +113,7 @@ class Seeing(Looking):
         try:
             return await self._guarded(self._seek(needles, wanted, search_ratio, watch), deadline, wanted)
         except DeadlineExceeded:
-            sight = await self._look(await self._newest(watch), needles, wanted, 1.0)
+            sight = await self._look(await self._newest(watch), needles, wanted, 1.0, only_match=False)
         if sight.match:
             return sight
         raise _not_seen(sight, needles, deadline)
@@ -141,10 +141,12 @@ class Seeing(Looking):
                 raise
             return watch.frame
 
-    async def _look(self, frame: Frame, needles: Sequence[Needle], wanted: str, search_ratio: float) -> Sight:
+    async def _look(
+        self, frame: Frame, needles: Sequence[Needle], wanted: str, search_ratio: float, *, only_match: bool = True
+    ) -> Sight:
         from qa.screen.look import look_for  # noqa: PLC0415 -- loads numpy, which takes 0.1 s
 
-        return Sight(frame, wanted, await look_for(frame, needles, search_ratio))
+        return Sight(frame, wanted, await look_for(frame, needles, search_ratio, only_match=only_match))
 
 
 async def _with_rests(frames: AsyncGenerator[Frame]) -> AsyncGenerator[tuple[Frame, bool]]:

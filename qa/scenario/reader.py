@@ -14,6 +14,7 @@ from qa.operations.operation import Operation
 from qa.operations.options import MachineOptions
 from qa.scenario.fit import fit, within
 from qa.scenario.matrix import HARDWARE, Combination, read_matrix
+from qa.scenario.needles import NeedleCheck, needle_folders
 from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
 from qa.scenario.schema import MachineEntry, ScriptModel
 from qa.scenario.script import DEFAULT_MACHINE, MachinePlan, Script
@@ -86,7 +87,8 @@ def _read_run(
     plans = _plan_machines(source, model, given, problems) if model else ()
     image = model.image if model else None
     known = tuple(plan.name for plan in plans) or _machine_names(source.data)
-    reading = Reading(operations, known, problems, (source.path.resolve(),), names)
+    folders = needle_folders(source, model, problems)
+    reading = Reading(operations, known, problems, (source.path.resolve(),), names, needles=NeedleCheck(folders))
     in_steps = scope.with_values({"image": image or ""}).with_samples(SAMPLES)
     steps = StepReader(reading, source, in_steps, known[0]).whole(source.data.get("steps"))
     if model:
@@ -107,6 +109,7 @@ def _read_run(
         combination.values,
         given.variables,
         given.image or combination.values.get("image"),
+        folders,
     )
 
 
