@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tty
 
 import pytest
 
@@ -66,6 +67,25 @@ def test_the_scripts_are_no_bashisms(shell: list[str], script: str) -> None:
 def test_the_control_shell_says_when_it_is_ready(shell: list[str]) -> None:
     ran = subprocess.run(shell, input=control_prelude().encode(), capture_output=True, check=True)
     assert ran.stdout == b"\x1eanima-qa-shell ready\n"
+
+
+def test_the_control_shell_ends_when_the_system_goes_down() -> None:
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    with subprocess.Popen(
+        ["bash", "--norc", "--noprofile"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        try:
+            os.write(ours, control_prelude().encode())
+            said = b""
+            while b"ready\n" not in said:
+                said += os.read(ours, 4096)
+            process.terminate()
+            process.wait(20)
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(theirs)
 
 
 def test_a_terse_environment_gets_the_paths_of_administrators() -> None:
