@@ -65,7 +65,7 @@ class Hands(Looking):
         text: Annotated[str, Field(description="The text; a line feed is the Enter key, \\t is Tab, \\b Backspace, \\e Esc.")],
         layout: KeyboardLayout = None,
         verify: Annotated[
-            bool | Literal["auto"],
+            Literal[True, False, "auto"],
             Field(
                 description="true: a text console must show what is typed; false: nobody looks; "
                 "auto: look where there is a text console that shows it."

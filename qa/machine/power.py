@@ -27,6 +27,7 @@ from qa.qemu.process import QemuProcess, start_qemu
 from qa.qemu.spec import Disk, Flash, MachineSpec
 from qa.screen.frames import Camera
 from qa.screen.keyboard import Keyboard
+from qa.screen.mouse import Mouse
 from qa.snapshots.freeze import Node
 from qa.snapshots.thaw import Thawed
 
@@ -86,6 +87,7 @@ class PowerCycle:
         self.vitals = Vitals(setup.name, console)
         self.camera = Camera(self.monitor)
         self.keyboard = Keyboard(self.monitor, setup.factor)
+        self.mouse = Mouse(self.monitor, setup.factor)
         self.shell: ShellChannel
         self.forwards: dict[int, int] = {}
         self.paused = False
@@ -171,7 +173,7 @@ class PowerCycle:
                 async with asyncio.timeout(QUIET_LIMIT):
                     while any(outlet.pending for outlet in outlets):  # noqa: ASYNC110 -- a transport tells only "nearly empty"
                         await asyncio.sleep(0.001)
-            async with self.keyboard.still():
+            async with self.keyboard.still(), self.mouse.still():
                 yield
         finally:
             for outlet in outlets:

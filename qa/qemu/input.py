@@ -67,3 +67,8 @@ async def keyboard_bytes_taken(monitor: Monitor) -> int:
     Firmware, boot loaders and kernels alike: the line is raised whether they listen to it or ask the keyboard themselves.
     """
     return max(map(int, _LINE_OF_KEYBOARD.findall(await monitor.human("info irq"))), default=0)
+
+
+async def pointer_is_read(monitor: Monitor) -> bool:
+    """Whether the guest has ever fetched from the absolute pointer: QEMU then puts it in front of the relative one."""
+    return any(one["current"] and one["absolute"] for one in await monitor.execute("query-mice"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from qa.errors import QaError
@@ -71,7 +71,7 @@ class Keyboard:
         await self.flow.room(size)
         async with self._moving:
             self.flow.sends(size)
-            async with released(send_input(self._monitor, [key_event(key, down=False) for key in reversed(keys)])):
+            async with released(lambda: send_input(self._monitor, [key_event(key, down=False) for key in reversed(keys)])):
                 await send_input(self._monitor, [key_event(key, down=True) for key in keys])
                 yield
 
@@ -85,15 +85,15 @@ class Keyboard:
 
 
 @asynccontextmanager
-async def released(release: Awaitable[None]) -> AsyncGenerator[None]:
-    """Await ``release`` at the end of the block, however it ends, and also when it is given up a second time."""
+async def released(release: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Do ``release`` at the end of the block, however it ends, and also when it is given up a second time."""
     try:
         yield
     except BaseException:
         with suppress(QaError):  # what ended the block is told; a QEMU that is gone holds no keys
-            await _to_the_end(release)
+            await _to_the_end(release())
         raise
-    await _to_the_end(release)
+    await _to_the_end(release())
 
 
 async def _to_the_end(work: Awaitable[None]) -> None:

@@ -14,7 +14,7 @@ from qa.screen.layouts import Layout
 from qa.screen.typing_pace import SCREEN_RATE, Pace
 from qa.screen.typing_proof import ECHO_LIMIT, Look, Proof
 
-Verify = bool | Literal["auto"]
+Verify = Literal[True, False, "auto"]
 
 BLIND_RATE = 100.0
 """Characters a second for a text console that does not show what is typed. Kernels keep thousands; firmware keeps 256."""
