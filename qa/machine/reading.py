@@ -59,7 +59,7 @@ class Reading(Looking):
     async def wait_for_text(self, pattern: Pattern, timeout: Duration = WAIT_LIMIT) -> str:
         """Wait until the screen shows a text. The text that matched is the result.
 
-        On a text console a text may go on in the next row. On other screens tesseract recognises what it can, so a short pattern of
+        On a text console a text may go on in the next row. On other screens tesseract recognises what it can: a short pattern of
         plain letters is found more surely than a long one.
         """
         _, text, match = await self._look_for(pattern, timeout)

@@ -81,7 +81,8 @@ def _try(screen: Screen, fonts: tuple[Font, ...], origin: tuple[int, int]) -> Gr
         return None
     sample = used[np.linspace(0, len(used) - 1, min(SAMPLE, len(used))).astype(int)]
     few = cut(np.concatenate([area[row * height : (row + 1) * height] for row in sample]), width, height)
-    if max(_hits(few, font) for font in fonts) < KNOWN_CELLS * len(few.at) / 2:
+    enough = KNOWN_CELLS * len(few.at) / 2
+    if few.pure.sum() < enough or max(_hits(few, font) for font in fonts) < enough:
         return None
     cells = cut(area, width, height)
     best = max(fonts, key=lambda font: _hits(cells, font))
@@ -90,46 +91,12 @@ def _try(screen: Screen, fonts: tuple[Font, ...], origin: tuple[int, int]) -> Gr
 
 def _hits(cells: Cells, font: Font) -> int:
     """How many cells show a glyph of a font."""
-    table = _table(font)
-    return sum(1 for shape, pure in zip(cells.shapes, cells.pure, strict=True) if pure and shape in table)
-
-
-@cache
-def _table(font: Font) -> dict[bytes, tuple[str, str]]:
-    """What a cell shows, as pixels that differ from its first one, to its characters: where the first pixel is background, and
-    where it belongs to the glyph."""
-    table: dict[bytes, tuple[str, str]] = {}
-    for glyph, characters in font.glyphs.items():
-        upright, turned = table.get(shape := _from_first(glyph, font), ("", ""))
-        table[shape] = (upright, characters) if glyph[0] & 0x80 else (characters, turned)
-    return table
-
-
-@cache
-def _under_cursor(font: Font) -> dict[bytes, str]:
-    """The same for cells with the cursor on them, which inverts some rows."""
-    first, last = (row * font.width for row in font.cursor)
-    size = font.width * font.height
-    bar = (((1 << (last - first)) - 1) << (size - last) << (-size % 8)).to_bytes(-(-size // 8))
-    blank = bytes(len(bar))
-    return {_from_first(_xor(glyph, bar), font): characters for glyph, characters in ({blank: " "} | dict(font.glyphs)).items()}
-
-
-def _xor(one: bytes, other: bytes) -> bytes:
-    return (int.from_bytes(one) ^ int.from_bytes(other)).to_bytes(len(one))
-
-
-def _from_first(glyph: bytes, font: Font) -> bytes:
-    """``glyph``, inverted where its first pixel is set."""
-    if not glyph[0] & 0x80:
-        return glyph
-    size = font.width * font.height
-    return _xor(glyph, (((1 << size) - 1) << (-size % 8)).to_bytes(len(glyph)))
+    return sum(1 for shape, pure in zip(cells.shapes, cells.pure, strict=True) if pure and shape in font.table)
 
 
 def _read(cells: Cells, font: Font, paper: int, *, rows: int, columns: int, origin: tuple[int, int]) -> Grid | None:
     """The grid; None where too little of it is text."""
-    table, covered = _table(font), _under_cursor(font)
+    table, covered = font.table, font.under_cursor
     found = [" "] * (rows * columns)
     cursor = None
     known = pictures = 0

@@ -40,7 +40,7 @@ async def read_frame(frame: Frame, *, region: Box | None = None) -> ScreenText:
 
 
 async def readings(frame: Frame, *, region: Box | None = None) -> AsyncGenerator[ScreenText]:
-    """What a frame says, read in one way after the other: each suits other pictures, and whoever looks for a text stops where it is.
+    """What a frame says, read in one way after the other. Each suits other pictures; whoever looks for a text stops where it is.
 
     At least one. Those that were done before cost nothing.
 

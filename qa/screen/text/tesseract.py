@@ -31,7 +31,7 @@ SURE = 0.3
 
 Way = Literal["as it is", "enlarged", "inverted"]
 WAYS: tuple[Way, ...] = ("as it is", "enlarged", "inverted")
-"""What is tried, one after the other: tesseract was trained for larger text than screens have, and for dark text on light paper."""
+"""What is tried, one after the other: tesseract was made for larger text than screens have, and for dark text on light paper."""
 
 
 @cache
