@@ -150,7 +150,7 @@ def test_the_list_of_failures_and_the_strip_lead_to_their_steps(browser: Browser
     browser.click(".others a[href='#step-6']")
     assert browser.until("document.getElementById('step-6').querySelector('details').open")
     browser.press("f")
-    browser.click(".film a[href='#step-3']")
+    browser.click(".strip a[href='#step-3']")
     assert browser.until(f"{FOCUSED} === 'step-3'")
     assert not browser.evaluate("document.getElementById('only-failures').checked")
 
