@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": ("qa.cli.doctor", "Tell what this host can do, and how to get what is missing."),
     "image": ("qa.cli.image", "List, pull, build, import and check disk images."),
     "template": ("qa.cli.template", "List and remove frozen machines, which runs start from."),
+    "needle": ("qa.cli.needle", "Make and check needles: pictures of screens, and what of them counts."),
     "gc": ("qa.cli.gc", "Remove what dead runs left behind."),
 }
 """Subcommand to the module that holds it under the same name (called ``command`` there), and its line in the help."""
