@@ -134,7 +134,7 @@ def _problem(
         return source.problem(path, f"{name!r} must be {expected}", did_you_mean(str(detail["input"]), words))
     message = str(detail["msg"])
     if kind == "value_error":
-        return source.problem(path, message.removeprefix("Value error, "), key=not detail["input"])
+        return source.problem(path, message.removeprefix("Value error, "))
     if kind == "string_pattern_mismatch":
         return source.problem(
             path, f"{detail['input']!r} does not fit the pattern {detail['ctx']['pattern']}", key="[key]" in loc

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from qa.errors import QaError
 from qa.qemu.input import bytes_of, key_event, send_input
-from qa.qemu.monitor import Monitor
 from qa.screen.keyboard_flow import CAPACITY, Flow
 from qa.screen.layouts import Stroke
+
+if TYPE_CHECKING:
+    from qa.qemu.monitor import Monitor
 
 TAKEN_LIMIT = 0.5
 """Seconds for a guest to take a combination. One that does not look at its keyboard yet may find it there later."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from qa.deadline import Deadline
 from qa.qemu.input import QUEUE, keyboard_bytes_taken
-from qa.qemu.monitor import Monitor
+
+if TYPE_CHECKING:
+    from qa.qemu.monitor import Monitor
 
 CAPACITY = QUEUE - 2
 """Bytes that are on their way to the guest at most: the byte that is offered to it still takes a place."""
