@@ -62,6 +62,7 @@ class Stillness(Looking):
         """
         watch = StillWatch((Area(one.x, one.y, one.width, one.height) for one in ignore), changes)
         wanted = f"a screen that is still for {format_duration(still)}"
+        self._on()
         deadline = self._deadline(timeout)
         if still >= deadline.remaining:
             hint = "give it longer with timeout, or ask for less with still"
