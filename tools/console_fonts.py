@@ -44,6 +44,21 @@ BLOCKS = (
 FIRMWARE_BLOCKS = ((0x20, 0x7F), (0xA0, 0x180), (0x2190, 0x2200), (0x2500, 0x2600))
 """The same for firmware, whose shell shows fewer characters at once. It has those of western Europe, arrows and boxes."""
 
+GRUB_BLOCKS = (
+    (0x20, 0x7F), (0xA0, 0x180), (0x391, 0x3CA), (0x400, 0x460), (0x2010, 0x2028), (0x2190, 0x2194), (0x2500, 0x25A0),
+    (0x25B2, 0x25C5),
+)  # fmt: skip
+"""The same for GRUB's graphical terminal, whose font has everything, but much of it in glyphs of two cells."""
+
+GRUB_CONFIG = """\
+search --no-floppy --file /page --set=root
+loadfont /unicode.pf2
+set gfxmode=1024x768
+terminal_output gfxterm
+source /page
+"""
+GRUB_MODULES = "part_gpt fat normal configfile search search_fs_file echo sleep efi_gop all_video gfxterm font"
+
 NOWHERE = "\ue123"
 """A character that no font has: what is shown for it is shown for every other that is not in the font."""
 
@@ -76,7 +91,7 @@ def _debian(
     return Source(f"{number}-{family.lower()}-{cell[0]}x{cell[1]}", f"{family} {cell[0]}x{cell[1]}", cell, loads)
 
 
-FIRMWARE = "20-efi-8x19"
+FIRMWARE, GRUB = "20-efi-8x19", "21-grub-8x16"
 
 SOURCES = (
     Source("10-kernel-8x16", "VGA 8x16 (kernel)", (8, 16)),
@@ -198,18 +213,48 @@ def firmware_disk(folder: Path, characters: Sequence[str], columns: int) -> Path
     return disk
 
 
+def grub_disk(folder: Path, characters: Sequence[str], columns: int) -> Path:
+    """A disk with a GRUB that prints a table on its graphical terminal."""
+    quoted = ["'\"'\"'" if one == "'" else one for one in characters]
+    rows = ["".join(quoted[at : at + columns]) for at in range(0, len(quoted), columns)]
+    (folder / "page").write_text("clear\n" + "".join(f"echo '{row}'\n" for row in rows) + "sleep 10000\n", encoding="utf-8")
+    (folder / "grub.cfg").write_text(GRUB_CONFIG, encoding="ascii")
+    loader, disk = folder / "BOOTX64.EFI", folder / "grub.img"
+    for command in (
+        f"grub-mkimage -O x86_64-efi -c {folder}/grub.cfg -p / -o {loader} {GRUB_MODULES}",
+        f"truncate -s 40M {disk}", f"mkfs.fat -F 32 {disk}", f"mmd -i {disk} ::/EFI ::/EFI/BOOT",
+        f"mcopy -i {disk} {loader} ::/EFI/BOOT/", f"mcopy -i {disk} {folder}/page {folder}/usr/share/grub/unicode.pf2 ::/",
+    ):  # fmt: skip
+        subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
+    return disk
+
+
+async def last_frame(disk: Path) -> Frame:
+    """What the screen shows when nothing has changed for long."""
+    async with guest(str(disk), channel="none", seed=False) as machine:
+        frame = await machine.grab()
+        still = 0
+        while still < 80 or frame.state != "picture":
+            await asyncio.sleep(0.1)
+            before, frame = frame, await machine.grab()
+            still = still + 1 if frame.digest == before.digest else 0
+    return frame
+
+
+async def learn_grub(folder: Path) -> Font:
+    """See the font of GRUB's graphical terminal, which has a margin of ten pixels."""
+    columns = 64
+    characters = [NOWHERE, *candidates(GRUB_BLOCKS)]
+    frame = await last_frame(grub_disk(folder, characters, columns))
+    seen = glyphs_of([(frame, characters)], (8, 16), columns=columns, corner=(10, 10))
+    return Font("GRUB 8x16 (Unifont)", 8, 16, "inset", (14, 16), format_glyphs(settle(seen)))
+
+
 async def learn_firmware(folder: Path) -> Font:
     """See the font of UEFI firmware."""
     columns = 64
     characters = [NOWHERE, *candidates(FIRMWARE_BLOCKS)]
-    disk = firmware_disk(folder, characters, columns)
-    async with guest(str(disk), channel="none", seed=False) as machine:
-        frame = await machine.grab()
-        still = 0
-        while still < 80 or not frame.rgb.any():
-            await asyncio.sleep(0.1)
-            before, frame = frame, await machine.grab()
-            still = still + 1 if frame.digest == before.digest else 0
+    frame = await last_frame(firmware_disk(folder, characters, columns))
     width, height = cell = (8, 19)
     lines = frame.height // height
     # The shell takes 100x31 where it fits; the first row has the command.
@@ -233,8 +278,8 @@ async def guest(image: str, **options: object) -> AsyncGenerator[Machine]:
 
 
 def unpack(folder: Path) -> Path:
-    """Debian's packages with the fonts and with ``setfont``, unpacked below ``folder``."""
-    packages = ("console-setup-linux", "kbd")
+    """Debian's packages with the fonts, ``setfont`` and GRUB's font, unpacked below ``folder``."""
+    packages = ("console-setup-linux", "kbd", "grub-common")
     subprocess.run(
         ["apt-get", "-o", "APT::Sandbox::User=root", "download", *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL
     )
@@ -256,6 +301,8 @@ async def main(wanted: Sequence[str]) -> None:
         root = unpack(Path(name))
         if not wanted or FIRMWARE in wanted:
             keep(FIRMWARE, await learn_firmware(root), "the shell of OVMF, UEFI firmware of EDK II")
+        if not wanted or GRUB in wanted:
+            keep(GRUB, await learn_grub(root), "the graphical terminal of GRUB, with its unicode.pf2")
         if not sources:
             return
         async with guest("builtin") as machine:

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 FOLDER = Path(__file__).parent / "fonts"
 
-Place = Literal["corner", "centred"]
-"""Where a console puts its first cell: into the corner of the screen, or so that the margins are equal on opposite sides."""
+Place = Literal["corner", "centred", "inset"]
+"""Where a console puts its first cell: into the corner of the screen (Linux), so that opposite margins are equal (firmware), or
+behind a margin of ten pixels (GRUB's graphical terminal)."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,16 @@ class Font:
         return table
 
     @cached_property
+    def bare_cursor(self) -> bytes:
+        """What a blank cell with the cursor on it shows."""
+        first, last = self.cursor
+        return self._bits(first * self.width, last * self.width)
+
+    @cached_property
     def under_cursor(self) -> Mapping[bytes, str]:
-        """What a cell with the cursor on it shows, in the same way, to its characters."""
-        first, last = (row * self.width for row in self.cursor)
-        bar = self._bits(first, last)
-        blank = {bytes(len(bar)): " "}
-        return {self._from_first(_xor(glyph, bar)): characters for glyph, characters in (dict(self.glyphs) | blank).items()}
+        """What a cell with the cursor on it shows, in the same way as in ``table``, to its characters."""
+        covered = {self._from_first(_xor(glyph, self.bare_cursor)): characters for glyph, characters in self.glyphs.items()}
+        return covered | {self.bare_cursor: " "}
 
     def _from_first(self, glyph: bytes) -> bytes:
         """``glyph``, inverted where its first pixel is set."""
@@ -89,7 +94,7 @@ def parse_font(text: str) -> Font:
     head = {key: value for key, _, value in (line[2:].partition(": ") for line in lines if line.startswith("#"))}
     width, height = map(int, head["cell"].split("x"))
     first, last = map(int, head["cursor"].split("-"))
-    place: Place = "centred" if head["grid"] == "centred" else "corner"
+    place = cast("Place", head["grid"])
     glyphs = tuple(line for line in lines if not line.startswith("#"))
     return Font(head["name"], width, height, place, (first, last + 1), glyphs)
 

@@ -14,6 +14,9 @@ from qa.screen.text.found import UNKNOWN, Grid
 MOST_PIXELS = 32 * 1024 * 1024
 """Larger screens are not looked at: no console of today has one, and it would take seconds."""
 
+INSET = 10
+"""Pixels between the edge of the screen and GRUB's graphical terminal."""
+
 SAMPLE = 6
 """Rows of cells that are read first, to see whether a font fits."""
 
@@ -54,10 +57,13 @@ def _fonts_by_cell() -> tuple[tuple[Font, ...], ...]:
 
 def _origins(frame: Frame, font: Font) -> Iterator[tuple[int, int]]:
     """Where the first cell can be."""
-    if frame.width < font.width or frame.height < font.height:
+    if frame.width < font.width + 2 * INSET or frame.height < font.height + 2 * INSET:
         return
     if font.place == "corner":
         yield 0, 0
+        return
+    if font.place == "inset":
+        yield INSET, INSET
         return
     for y in _centred(frame.height, font.height):
         for x in _centred(frame.width, font.width):
@@ -74,7 +80,8 @@ def _try(screen: Screen, fonts: tuple[Font, ...], origin: tuple[int, int]) -> Gr
     import numpy as np  # noqa: PLC0415 -- costs 0.1 s, and most runs read no screen
 
     (x, y), (width, height) = origin, fonts[0].cell
-    rows, columns = (screen.colours.shape[0] - y) // height, (screen.colours.shape[1] - x) // width
+    beyond = INSET if fonts[0].place == "inset" else 0
+    rows, columns = (screen.colours.shape[0] - y - beyond) // height, (screen.colours.shape[1] - x - beyond) // width
     area = screen.colours[y : y + rows * height, x : x + columns * width]
     used = np.flatnonzero(screen.inked[y : y + rows * height].reshape(rows, height).any(axis=1))
     if not len(used):
@@ -96,7 +103,8 @@ def _hits(cells: Cells, font: Font) -> int:
 
 def _read(cells: Cells, font: Font, paper: int, *, rows: int, columns: int, origin: tuple[int, int]) -> Grid | None:
     """The grid; None where too little of it is text."""
-    table, covered = font.table, font.under_cursor
+    # A line at the foot of a cell is the cursor where there is one of it, and characters where there are more.
+    only_cursor = cells.shapes.count(font.bare_cursor) == 1
     found = [" "] * (rows * columns)
     cursor = None
     known = pictures = 0
@@ -105,13 +113,13 @@ def _read(cells: Cells, font: Font, paper: int, *, rows: int, columns: int, orig
     for at, shape, pure, (first, second) in zip(cells.at.tolist(), cells.shapes, cells.pure.tolist(), colours, strict=True):
         if not pure:
             pictures += 1
-        elif both := table.get(shape):
+        elif (both := font.table.get(shape)) and not (only_cursor and shape == font.bare_cursor):
             known += 1
             found[at] = _of(both, first, second, paper)
             seen.add(found[at])
-        elif characters := covered.get(shape):
-            found[at], cursor = characters, (at % columns, at // columns)
+        elif characters := font.under_cursor.get(shape):
             known += 1
+            found[at], cursor = characters, (at % columns, at // columns)
         else:
             found[at] = UNKNOWN
     pure_cells = len(cells.at) - pictures
