@@ -30,9 +30,7 @@ def command() -> None:
 @command.command("check")
 @click.argument("needles", nargs=-1, type=click.Path(path_type=Path), metavar="NEEDLE.json...")
 @click.option("--screen", type=click.Path(path_type=Path), metavar="SHOT.png", help="Compare them with this saved screen.")
-@click.option(
-    "--search-ratio", type=click.FloatRange(0, 1), metavar="R", help="With --screen: 0 looks within margins (default), 1 everywhere."
-)  # fmt: skip
+@click.option("--search-ratio", type=click.FloatRange(0, 1), metavar="R", help="0 looks within margins (default), 1 everywhere.")
 @json_option
 def check(needles: tuple[Path, ...], screen: Path | None, search_ratio: float | None, as_json: bool) -> int:
     """Tell what is wrong with needles; with --screen, whether they are seen there, and how well each area is.

@@ -180,7 +180,8 @@ def _not_seen(sight: Sight, needles: Sequence[Needle], deadline: Deadline) -> Ne
     if sight.frame.state != "picture":
         message += f"; the screen is {sight.frame.describe()}"
     else:
-        message += f"; nearest: {best.name}, {_worst(best)}"
+        several = len(sight.candidates) > 1
+        message += f"; nearest: {best.name}, {_worst(best)}" if several else f": {_worst(best)}"
     sizes = {one.name: one.size for one in needles}
     size = (sight.frame.width, sight.frame.height)
     hint = "the report shows both pictures; anima-qa run --accept takes the screen as the new reference"
@@ -197,7 +198,7 @@ def _worst(candidate: Candidate) -> str:
 
 
 def _percent(area: AreaMatch) -> str:
-    return f"{_rounded_down(area.similarity)} % of the {100 * area.wanted:g} % that it needs"
+    return f"{_rounded_down(area.similarity)} % alike, {100 * area.wanted:g} % wanted"
 
 
 def _rounded_down(similarity: float) -> str:

@@ -47,8 +47,9 @@ class Verdict:
 
     @property
     def evidence(self) -> dict[str, str]:
-        """Title to text: what the error brought along. What a command printed is in the command's own result."""
-        if is_command(getattr(self.error, "result", None)):
+        """Title to text: what the error brought along. What a command printed and how needles compare is in the step's result."""
+        result = getattr(self.error, "result", None)
+        if is_command(result) or getattr(result, "candidates", None):
             return {}
         if isinstance(self.error, QaError):
             return dict(self.error.evidence)

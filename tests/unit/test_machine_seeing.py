@@ -124,13 +124,13 @@ async def test_what_is_not_seen_is_told_with_the_nearest_first(tmp_path: Path) -
         await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
     error = caught.value
     assert error.message.startswith("needle menu was not on the screen within 0 ms; nearest: near, ")
-    assert error.message.endswith(" % of the 96 % that it needs")
+    assert error.message.endswith(" % alike, 96 % wanted")
     assert isinstance(error.result, Sight)
     assert [one.name for one in error.result.candidates] == ["near", "far"]
     lines = error.evidence["needles"].splitlines()
     assert lines[0] == "near"
     assert lines[1].startswith("  no  40x20 at 20,10: ")
-    assert lines[2] == "  ok  40x20 at 80,10: 100 % of the 96 % that it needs (openqa)"
+    assert lines[2] == "  ok  40x20 at 80,10: 100 % alike, 96 % wanted (openqa)"
     assert lines[3] == "far"
 
 
