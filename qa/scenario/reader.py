@@ -20,7 +20,6 @@ from qa.scenario.schema import MachineEntry, ScriptModel
 from qa.scenario.script import DEFAULT_MACHINE, MachinePlan, Script
 from qa.scenario.source import Source, read_source
 from qa.scenario.step_reader import Reading, StepReader
-from qa.scenario.suggestions import LATER
 from qa.scenario.variables import BUILT_IN, NAME, SAMPLES, Scope, Substitution, read_variables
 
 
@@ -198,10 +197,7 @@ def _read_top(
     source: Source, scope: Scope, given: Given, combination: Combination, problems: list[Problem]
 ) -> tuple[ScriptModel | None, set[str]]:
     """Everything but the steps, and the names of the variables that it uses."""
-    data = dict(source.data)
-    for key in [key for key in data if key in LATER]:
-        problems.append(source.problem((key,), f"{key!r} is not in this version", "it comes with a later one", key=True))
-        del data[key]
+    data = source.data
     image = combination.values.get("image")
     substitution = Substitution(source, scope.with_values({"image": image}) if image else scope)
     top = {key: value if key in {"steps", "vars", "matrix"} else substitution.data(value, (key,)) for key, value in data.items()}
