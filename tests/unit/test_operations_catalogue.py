@@ -83,7 +83,8 @@ def test_what_does_not_fit_is_an_error_at_its_place(name: str, value: Any, place
 
 def test_only_what_waits_takes_a_timeout() -> None:
     assert {name for name, operation in CATALOGUE.items() if "timeout" not in operation.arguments.model_fields} == {
-        "screenshot", "read_screen_text", "read_console", "send_key", "send_chars", "send_console", "crash", "pause", "resume", "snapshot", "restore",
+        "screenshot", "read_screen_text", "read_console", "send_key", "send_chars", "send_console", "crash", "pause", "resume",
+            "snapshot", "restore",
     }  # fmt: skip
 
 
