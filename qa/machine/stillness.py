@@ -104,13 +104,5 @@ def _moves(watch: StillWatch, still: float) -> str:
 
 
 def _marks(watch: StillWatch, still: float) -> tuple[Mark, ...]:
-    return tuple(
-        Mark(
-            f"changed {'once' if one.times == 1 else f'{one.times} times'}",
-            one.area.x,
-            one.area.y,
-            one.area.width,
-            one.area.height,
-        )
-        for one in watch.restless(still)[:TOLD]
-    )
+    found = watch.restless(still)[:TOLD]
+    return tuple(Mark(one.how_often, one.area.x, one.area.y, one.area.width, one.area.height) for one in found)

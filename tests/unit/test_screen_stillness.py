@@ -106,5 +106,5 @@ def test_areas_are_told_in_words() -> None:
     found = [Restless(Area(number, 0, 16, 16), 9 - number) for number in range(5)]
     assert describe_restless(found[:1]) == "16x16 at 0,0 changed 9 times"
     assert describe_restless([Restless(Area(0, 0, 8, 8), 1)]) == "8x8 at 0,0 changed once"
-    assert describe_restless(found).endswith("16x16 at 2,0 7 times, and 2 other areas")
+    assert describe_restless(found).endswith("16x16 at 2,0 changed 7 times, and 2 other areas")
     assert describe_restless([]) == ""
