@@ -298,8 +298,10 @@ def _suspicious(needle: Needle) -> list[str]:
             found.append(f"{place}: the key {key!r} means nothing{f', is {near[0]!r} meant?' if near else ''}")
         if area.type == "ocr" and not area.refstr:
             found.append(f"{place}: no refstr says which text must be read there, so it is not compared")
-        if area.type == "match" and _is_flat(needle, area):
-            found.append(f"{place}: it is of one colour only, and matches any surface of about its grey")
+        if area.type == "match" and area.metric != "exact" and _is_flat(needle, area):
+            found.append(
+                f"{place}: it is of one colour only, so it is seen on any surface of about that; metric exact is stricter"
+            )
         if area.type == "exclude" and not any(_overlap(area, other) for other in needle.areas if other.type == "match"):
             found.append(f"{place}: it excludes nothing, as no area of type match is there")
     return found
