@@ -145,8 +145,10 @@ class Filmed(Filming):
 async def test_the_screen_is_looked_at_while_nobody_asks_and_once_more_at_the_end(tmp_path: Path) -> None:
     machine = Filmed(Film(tmp_path / "film"))
     await machine.after(3)
+    before = machine.looks
     await machine._stop_filming()
     looks = machine.looks
+    assert looks == before + 1
     await machine.film.develop(last=True)
     assert machine.film.shots[-1].at == 100.0 * looks
     await machine._stop_filming()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import report_samples as samples
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from test_report_html import Page, html
 
 from qa.report.comparison import percent, screen_text, summary_of
@@ -144,6 +146,10 @@ def test_a_film_that_is_too_large_is_shown_smaller_with_fewer_pictures(tmp_path:
     assert len(films.views[1].frames) < len(whole.views[1].frames)
     assert films.moments["2"] == (2, len(films.views[1].frames) - 1)
     assert "shown smaller" in films.views[1].note
+    last = base64.b64decode(films.views[1].frames[-1].url.partition(",")[2])
+    with Image.open(io.BytesIO(last)) as small:
+        expected = samples.desktop(user="x" * 11).resize(small.size)
+        assert ImageStat.Stat(ImageChops.difference(small.convert("RGB"), expected)).mean[0] < 4
 
 
 @pytest.mark.parametrize("broken", ["missing", "no picture", "outside", "huge"])

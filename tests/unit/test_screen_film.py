@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -110,20 +111,29 @@ async def test_a_full_disk_ends_the_film_and_nothing_else(tmp_path: Path, monkey
     assert len(list((tmp_path / "film").iterdir())) == 2
 
 
-async def test_who_is_cancelled_while_a_picture_is_written_leaves_a_whole_film(tmp_path: Path) -> None:
-    film = Film(tmp_path / "film")
+async def test_who_is_cancelled_while_a_picture_is_written_leaves_a_whole_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, writes, goes_on = Film(tmp_path / "film"), threading.Event(), threading.Event()
+    keep = film._keep
+
+    def slowly(frame: Frame, *, whatever: bool) -> None:
+        writes.set()
+        assert goes_on.wait(30)
+        keep(frame, whatever=whatever)
+
+    monkeypatch.setattr(film, "_keep", slowly)
     film.see(bar(1, 0.0))
     task = asyncio.create_task(film.develop(last=True))
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert film._writing.locked()
+    assert await asyncio.to_thread(writes.wait, 30)
     task.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not task.done()
+    goes_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(film.shots) == 1
-    film.see(bar(2, 9.0))
-    await film.develop(last=True)
-    assert times(film) == [0.0, 9.0]
 
 
 def taken(tmp_path: Path, frames: list[Frame]) -> list[Shot]:
@@ -192,15 +202,29 @@ async def test_ffmpeg_makes_a_video_of_pictures_of_several_sizes(tmp_path: Path)
     assert float(duration) == pytest.approx(4.0, abs=0.3)
 
 
-@pytest.mark.parametrize("ffmpeg", [None, "/bin/false"], ids=["missing", "without encoders"])
-async def test_without_ffmpeg_it_is_an_animated_webp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ffmpeg: str | None) -> None:
-    monkeypatch.setattr(qa.screen.video, "find_program", lambda _: Path(ffmpeg) if ffmpeg else None)
+@pytest.mark.parametrize("ffmpeg", ["missing", "without encoders"])
+async def test_without_ffmpeg_it_is_an_animated_webp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ffmpeg: str) -> None:
+    broken = tmp_path / "ffmpeg"
+    broken.write_text('#!/bin/sh\nfor last in "$@"; do :; done\necho half >"$last"\nexit 1\n')
+    broken.chmod(0o755)
+    monkeypatch.setattr(qa.screen.video, "find_program", lambda _: None if ffmpeg == "missing" else broken)
     frames = [bar(number, number, (1600, 1000) if number == 2 else (320, 200)) for number in range(5)]
     video = await make_video(taken(tmp_path, frames), tmp_path / "film-web")
     assert video == tmp_path / "film-web.webp"
     with Image.open(video) as film:
         assert (film.size, film.n_frames) == ((800, 500), 5)  # type: ignore[attr-defined]
     assert [one.name for one in tmp_path.iterdir() if one.suffix in (".mp4", ".webm")] == []
+
+
+async def test_an_ffmpeg_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = tmp_path / "ffmpeg"
+    hanging.write_text("#!/bin/sh\nexec sleep 1000\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(qa.screen.video, "find_program", lambda _: hanging)
+    monkeypatch.setattr(qa.screen.video, "LIMIT_S", 0.2)
+    shots = taken(tmp_path, [bar(1, 0), bar(2, 1)])
+    async with asyncio.timeout(30):
+        assert await make_video(shots, tmp_path / "film-web") == tmp_path / "film-web.webp"
 
 
 def heard(bus: Bus) -> list[Event]:
