@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forks, intake, machine, startup, zipapp
+from benchmarks import forks, intake, machine, needles, startup, zipapp
 from benchmarks.measure import Row
 
 Part = Callable[[bool], Awaitable[list[Row]]]
@@ -44,6 +44,7 @@ PARTS: dict[str, Part] = {
     "startup": lambda short: startup.measure(3 if short else 20),
     "zipapp": lambda short: zipapp.measure(3 if short else 20),
     "intake": lambda short: intake.measure(2 if short else 100),
+    "needles": lambda short: needles.measure(2 if short else 60, 0.1 if short else 4),
     "builtin": _builtin,
     "forks": _forks,
     "debian-forks": _debian_forks,
