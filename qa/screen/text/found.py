@@ -37,6 +37,15 @@ class Box:
         bottom = max(self.y + self.height, other.y + other.height)
         return Box(x, y, right - x, bottom - y)
 
+    def overlaps(self, other: Box) -> bool:
+        """Whether they have a pixel in common."""
+        return (
+            self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
+
 
 @dataclass(frozen=True)
 class Word:
@@ -127,13 +136,15 @@ class ScreenText:
         how: read exactly, glyph by glyph; recognised by tesseract; or not at all.
         note: what the reader should know: the font, unknown glyphs, why nothing could be read.
         grid: the console's cells, where it is one.
-        hint: what would help, where something is missing.
+        failed: it could not be read, though it may say something.
+        hint: what would help then.
     """
 
     lines: tuple[tuple[Word, ...], ...]
     how: How
     note: str = ""
     grid: Grid | None = None
+    failed: bool = False
     hint: str = ""
 
     @property

@@ -89,10 +89,14 @@ def _try(screen: Screen, fonts: tuple[Font, ...], origin: tuple[int, int]) -> Gr
     sample = used[np.linspace(0, len(used) - 1, min(SAMPLE, len(used))).astype(int)]
     few = cut(np.concatenate([area[row * height : (row + 1) * height] for row in sample]), width, height)
     enough = KNOWN_CELLS * len(few.at) / 2
-    if few.pure.sum() < enough or max(_hits(few, font) for font in fonts) < enough:
+    if few.pure.sum() < enough:
+        return None
+    hits = {font.name: _hits(few, font) for font in fonts}
+    most = max(hits.values())
+    if most < enough:
         return None
     cells = cut(area, width, height)
-    best = max(fonts, key=lambda font: _hits(cells, font))
+    best = max((font for font in fonts if hits[font.name] == most), key=lambda font: _hits(cells, font))
     return _read(cells, best, screen.paper, rows=rows, columns=columns, origin=origin)
 
 
@@ -123,7 +127,9 @@ def _read(cells: Cells, font: Font, paper: int, *, rows: int, columns: int, orig
         else:
             found[at] = UNKNOWN
     pure_cells = len(cells.at) - pictures
-    if known < KNOWN_GLYPHS * pure_cells or known < KNOWN_CELLS * len(cells.at) or all(one[0] in PLAIN for one in seen):
+    if known < KNOWN_GLYPHS * pure_cells or known < KNOWN_CELLS * len(cells.at):
+        return None
+    if all(one[0] in PLAIN for one in seen) and not (cursor and len(cells.at) == 1):  # a cursor alone is an empty console
         return None
     texts = (settle(found[row * columns : (row + 1) * columns]).rstrip(" ") for row in range(rows))
     return Grid(tuple(texts), columns, font.cell, origin, cursor, font.name)
