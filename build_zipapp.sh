@@ -38,7 +38,7 @@ flock 9
 digest() {  # of all that goes in, and of the file that came out of it
     {
         echo "$machine"
-        find qa images cloudinit tools/zipapp build_zipapp.sh pyproject.toml README.md LICENSE -type f \
+        find qa images cloudinit screenshots tools/zipapp build_zipapp.sh pyproject.toml README.md LICENSE -type f \
             ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
         sha256sum < "$output"
     } 2>/dev/null | sha256sum

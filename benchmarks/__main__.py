@@ -7,31 +7,52 @@ import asyncio
 import json
 import platform
 import sys
+from collections.abc import Awaitable, Callable
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forks, intake, machine, mcp, startup, zipapp
+from benchmarks import forks, intake, machine, mcp, needles, startup, zipapp
 from benchmarks.measure import Row
 
+Part = Callable[[bool], Awaitable[list[Row]]]
+"""Measures; the argument says whether a few rounds are enough, whose figures mean nothing."""
 
-async def measure(*, short: bool, debian: bool) -> list[Row]:
+
+async def _builtin(short: bool) -> list[Row]:
     rounds = 3 if short else 60
-    rows = await startup.measure(3 if short else 20)
-    rows += await zipapp.measure(3 if short else 20)
-    rows += await intake.measure(2 if short else 100)
-    rows += await mcp.measure(rounds)
     async with machine.machine("builtin") as running:
-        rows += await machine.commands(running, "built-in guest", rounds)
+        rows = await machine.commands(running, "built-in guest", rounds)
         rows += await machine.pictures(running, rounds)
-        rows += await machine.steps(running, 5 if short else 200)
-    rows += await forks.measure("builtin", "built-in guest", rounds=1 if short else 10, forks=2 if short else 16)
-    if debian:
-        rows += await forks.measure("debian", "Debian guest", rounds=1 if short else 10, forks=2 if short else 16)
-        async with machine.machine("debian") as running:
-            rows += await machine.readiness(running)
-            rows += await machine.commands(running, "Debian guest", rounds)
-    return rows
+        return rows + await machine.steps(running, 5 if short else 200)
+
+
+async def _forks(short: bool) -> list[Row]:
+    return await forks.measure("builtin", "built-in guest", rounds=1 if short else 10, forks=2 if short else 16)
+
+
+async def _debian_forks(short: bool) -> list[Row]:
+    return await forks.measure("debian", "Debian guest", rounds=1 if short else 10, forks=2 if short else 16)
+
+
+async def _debian(short: bool) -> list[Row]:
+    async with machine.machine("debian") as running:
+        return await machine.readiness(running) + await machine.commands(running, "Debian guest", 3 if short else 60)
+
+
+PARTS: dict[str, Part] = {
+    "startup": lambda short: startup.measure(3 if short else 20),
+    "zipapp": lambda short: zipapp.measure(3 if short else 20),
+    "intake": lambda short: intake.measure(2 if short else 100),
+    "needles": lambda short: needles.measure(2 if short else 60, 0.1 if short else 4),
+    "builtin": _builtin,
+    "mcp": lambda short: mcp.measure(3 if short else 60),
+    "forks": _forks,
+    "debian-forks": _debian_forks,
+    "debian": _debian,
+}
+"""In the order of the table."""
+DEBIAN = {"debian-forks", "debian"}
 
 
 def print_table(rows: list[Row]) -> None:
@@ -46,13 +67,21 @@ def print_table(rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
+async def _measure(parts: list[str], short: bool) -> list[Row]:
+    return [row for part in parts for row in await PARTS[part](short)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"what to measure: {', '.join(PARTS)}; all"
+    )
     parser.add_argument("--short", action="store_true", help="few rounds: shows that it works, its figures mean nothing")
-    parser.add_argument("--no-debian", action="store_true", help="leave out the Debian guest")
+    parser.add_argument("--no-debian", action="store_true", help="leave out what needs a Debian guest")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     arguments = parser.parse_args()
-    rows = asyncio.run(measure(short=arguments.short, debian=not arguments.no_debian))
+    parts = arguments.parts or [part for part in PARTS if not (arguments.no_debian and part in DEBIAN)]
+    rows = asyncio.run(_measure(parts, arguments.short))
     if arguments.json:
         print(json.dumps({"host": platform.platform(), "rows": [row.as_record() for row in rows]}, indent=2))
     else:

@@ -98,7 +98,7 @@ def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return " or ".join(dict.fromkeys(words))
     field = _definition(field, definitions)
     if "enum" in field:
-        return ", ".join(f"`{one}`" for one in field["enum"])
+        return ", ".join(f"`{str(one).lower() if isinstance(one, bool) else one}`" for one in field["enum"])
     if field.get("type") == "array":
         items = field.get("items", {})
         return "steps" if "$comment" in items else f"list of: {_type(items, definitions)}"

@@ -1,7 +1,9 @@
 #!/bin/bash
-# build.sh OUT.qcow2 [SUITE]: Debian with cloud-init for UEFI, from the mirror that this machine's apt uses. As root; mounts nothing.
+# build.sh OUT.qcow2 [SUITE]: a Debian system for UEFI, from the mirror that this machine's apt uses. As root; mounts nothing.
 #
-# A GPT disk with an EFI system partition (GRUB, which finds the root by its label) and an ext4 root that cloud-init can grow.
+# A GPT disk with an EFI system partition (GRUB, which finds the root by its label) and an ext4 root. What is in the system says the
+# folder RECIPE (this one where it is not given): packages; overlay/, the files that are there before any package; grub.cfg; and if
+# they are there dpkg.cfg, options of dpkg, and setup, which a shell of the new system runs at the end.
 # To whoever runs it, it prints lines of the form "progress: DONE/TOTAL TEXT" and "package: NAME VERSION"; the rest is a log.
 # Works in TMPDIR (3 GB at most, while the disk is put together) and leaves nothing there.
 set -euo pipefail
@@ -12,6 +14,8 @@ ESP_MIB=64
 DISK_MIB=2048     # the installed system takes half of it; qemu-img resize and cloud-init's growpart make it any size
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export RECIPE=${RECIPE:-$here}
+name=$(basename "$RECIPE")
 out=$(realpath -m "${1:?build.sh OUT.qcow2 [SUITE]}")
 suite=${2:-trixie}
 work=$(mktemp -d)
@@ -31,9 +35,12 @@ debian_mirror() {  # where this machine's own apt gets Debian from
 }
 
 make_system() {
-  local packages
-  packages=$(grep -v '^#' "$here/packages" | paste -sd ,)
-  mmdebstrap --variant=minbase --architectures=amd64 --aptopt='Acquire::Retries "3"' --include="$packages" "$suite" system "$mirror" ||
+  local packages options=()
+  packages=$(grep -v '^#' "$RECIPE/packages" | paste -sd ,)
+  [ ! -e "$RECIPE/dpkg.cfg" ] || options+=(--dpkgopt="$RECIPE/dpkg.cfg")
+  [ ! -e "$RECIPE/setup" ] || options+=(--customize-hook='chroot "$1" sh -e < "$RECIPE/setup"')
+  mmdebstrap --variant=minbase --architectures=amd64 --aptopt='Acquire::Retries "3"' --include="$packages" \
+    --setup-hook='cp -r "$RECIPE/overlay/." "$1"' "${options[@]}" "$suite" system "$mirror" ||
     fail "mmdebstrap could not make $suite from $mirror"
   dpkg-query --admindir=system/var/lib/dpkg --show --showformat 'package: ${Package} ${Version}\n'
 }
@@ -43,15 +50,12 @@ set_up_system() {
   version=$(basename "$(find system/boot -name 'vmlinuz-*' | sort -V | tail -n 1)" | sed 's/^vmlinuz-//')
   [ -e "system/boot/initrd.img-$version" ] || fail "the system has no kernel or no initramfs"
   mkdir -p system/boot/efi system/boot/grub
-  cp "$here/fstab" system/etc/fstab
-  sed "s/@VERSION@/$version/" "$here/grub.cfg" > system/boot/grub/grub.cfg
+  sed "s/@VERSION@/$version/" "$RECIPE/grub.cfg" > system/boot/grub/grub.cfg
   # each machine makes its own identity
   : > system/etc/machine-id
   rm -f system/etc/ssh/ssh_host_* system/etc/hostname system/var/lib/dbus/machine-id
   rm -rf system/var/cache/apt/*.bin system/var/lib/apt/lists/*
-  # Without the package "locales", which weighs 16 MB, cloud-init of Debian 12 fails in setting one.
-  printf '%s\n' "datasource_list: [NoCloud, None]" "locale: false" > system/etc/cloud/cloud.cfg.d/90-anima-qa.cfg
-  printf 'IMAGE=anima-qa-debian\nSUITE=%s\nKERNEL=%s\n' "$suite" "$version" > system/etc/anima-qa-image
+  printf 'IMAGE=anima-qa-%s\nSUITE=%s\nKERNEL=%s\n' "$name" "$suite" "$version" > system/etc/anima-qa-image
 }
 
 make_disk() {

@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": ("qa.cli.doctor", "Tell what this host can do, and how to get what is missing."),
     "image": ("qa.cli.image", "List, pull, build, import, convert and check disk images."),
     "template": ("qa.cli.template", "List and remove frozen machines, which runs start from."),
+    "needle": ("qa.cli.needle", "Make and check needles: pictures of screens, and what of them counts."),
     "mcp": ("qa.cli.mcp", "Serve machines to agents over the Model Context Protocol."),
     "audit": ("qa.cli.audit", "Read what agents did, and see whether the log of it was changed."),
     "gc": ("qa.cli.gc", "Remove what dead runs left behind."),

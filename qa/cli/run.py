@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import click
 
@@ -47,6 +47,8 @@ MAX_REPEAT = 1000
 @click.option("--require-kvm", is_flag=True, default=None, help="Refuse to run where KVM does not work.")
 @click.option("--film/--no-film", default=None, help="Keep a film of what the machines show, or none. Default: --film.")
 @click.option("--keep", is_flag=True, help="Leave the machines' disks in place after the run, and say where.")
+@click.option("--accept", is_flag=True, help="Afterwards, offer screens on which a needle was not seen as its new picture.")
+@click.option("--yes", is_flag=True, help="With --accept: take all of them without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what commands in the guest print, as they do.")
 @with_entering
@@ -60,6 +62,8 @@ def command(
     repeat: int | None,
     until_fail: bool,
     keep: bool,
+    accept: bool,
+    yes: bool,
     as_json: bool,
     verbose: bool,
     **flags: Any,
@@ -75,11 +79,13 @@ def command(
     """
     import asyncio
 
+    from qa.cli.accept import check_options
     from qa.config import load_config
     from qa.operations import CATALOGUE
     from qa.paths import Paths
     from qa.scenario.reader import Given, parse_variables, read_scripts
 
+    check_options(accept, yes)
     entering.check(scripts, **{"--image": image, "--start": start})
     if not scripts and not entering.resume:
         raise UsageError("no script was given", hint="anima-qa run SCRIPT...")
@@ -95,7 +101,7 @@ def command(
         return UsageError.exit_code
     if kept and entering.interactive:
         return enter(entering, kept, good[0], config, paths)
-    manner, show = entering.manner(kept, good), Show(as_json, verbose)
+    manner, show = entering.manner(kept, good), Show(as_json, verbose, "all" if yes else "ask" if accept else "none")
     return asyncio.run(_run(good, config, paths, rounds=repeat or 1, until_fail=until_fail, keep=keep, show=show, manner=manner))
 
 
@@ -105,6 +111,8 @@ class Show:
 
     as_json: bool
     verbose: bool
+    accept: Literal["none", "ask", "all"] = "none"
+    """Screens that are offered as new pictures of needles."""
 
 
 async def _run(
@@ -163,6 +171,10 @@ async def _run(
         overview, failure = _overview(ended, Command(began, datetime.now(UTC), planned, status), config.out, summary)
         record["overview"] = overview
         status = most_serious([status, failure])
+    if show.accept != "none" and not stop.requested:
+        from qa.cli.accept import offer
+
+        offer(ended, yes=show.accept == "all")
     if show.as_json:
         print_json(record, lasting(sys.stdout))
     return status

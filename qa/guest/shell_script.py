@@ -33,10 +33,12 @@ def control_prelude() -> str:
     controlling terminal, so that a program that insists on one (``sudo``, ``ssh``) fails at once instead of asking; other
     shells have job control with a terminal only, and get an unused virtual one. ``q_kill ID PROCESS`` kills what that slot
     runs: the oldest of its children, for the youngest is the next subshell. ``q_arm ID`` takes the program of
-    ``thaw_program`` along, in a file without a name; ``q_thaw ID INPUT`` runs it.
+    ``thaw_program`` along, in a file without a name; ``q_thaw ID INPUT`` runs it. SIGTERM ends the shell: on a terminal it would
+    ignore it, and systemd waits 90 s for such processes before it reboots or switches off.
     """
     return (
         ENVIRONMENT
+        + "trap exit TERM\n"
         + r"""q_slot() {
   q_start='exec <>'$(echo /dev/vport*p$2)' >&0 2>'$(echo /dev/vport*p$(($2+1)))'; printf "\036'$3'\n"; '
   if [ -n "$BASH_VERSION" ]; then bash --norc --noprofile -c "$q_start exec bash --norc --noprofile" &

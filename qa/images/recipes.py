@@ -1,7 +1,8 @@
 """Images that are built here: a recipe is a folder with ``recipe.yaml``, ``build.sh`` and what that needs.
 
 ``build.sh OUT [SUITE]`` makes the image. It prints ``progress: DONE/TOTAL TEXT`` and ``package: NAME VERSION`` for us; all it
-prints is kept as ``build.log`` beside the image.
+prints is kept as ``build.log`` beside the image. A recipe with a ``base`` is built by the script of that one, which finds the
+recipe's folder in the variable ``RECIPE``.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Description(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
+    base: str | None = Field(None, pattern=r"^[a-z0-9-]+$", description="The recipe whose script builds it.")
     tools: list[str]
     cloud_init: bool
     shell: bool
@@ -65,13 +67,19 @@ class Recipe:
     folder: Path
     description: Description
 
+    @property
+    def script_folder(self) -> Path:
+        """Where ``build.sh`` is."""
+        return self.folder.parent / self.description.base if self.description.base else self.folder
+
     def key(self, suite: str | None = None) -> str:
-        """A digest of the recipe's files and the suite: another key is another image."""
+        """A digest of the recipe's files, those that its script may read too, and the suite: another key is another image."""
         digest = hashlib.sha256((suite or self.description.suite or "").encode())
-        for file in sorted(path for path in self.folder.rglob("*") if path.is_file() and path.suffix not in {".qcow2", ".pyc"}):
-            content = file.read_bytes()
-            digest.update(f"\0{file.relative_to(self.folder)}\0{len(content)}\0".encode())
-            digest.update(content)
+        for folder in dict.fromkeys((self.folder, self.script_folder)):
+            for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in {".qcow2", ".pyc"}):
+                content = file.read_bytes()
+                digest.update(f"\0{file.relative_to(folder)}\0{len(content)}\0".encode())
+                digest.update(content)
         return digest.hexdigest()
 
     def check_host(self) -> None:
@@ -159,7 +167,7 @@ async def _build(recipe: Recipe, store: Store, work: Path, suite: str | None, bu
     key = recipe.key(suite)
     suite = suite or recipe.description.suite
     bus.notice(f"building the image {recipe.name!r} ({recipe.description.description}); this is done once for this machine")
-    argv = ["bash", str(recipe.folder / "build.sh"), str(image), *([suite] if suite else [])]
+    argv = ["bash", str(recipe.script_folder / "build.sh"), str(image), *([suite] if suite else [])]
     packages = await _run(recipe, argv, scratch, prepared / LOG_FILE, bus)
     found = await probe(image)
     if found.format != "qcow2":
@@ -182,6 +190,7 @@ async def _run(recipe: Recipe, argv: list[str], scratch: Path, log: Path, bus: B
     environment = {
         **os.environ,
         "TMPDIR": str(scratch),
+        "RECIPE": str(recipe.folder),
         "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin",
     }
     process = await asyncio.create_subprocess_exec(

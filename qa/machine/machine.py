@@ -12,13 +12,12 @@ from qa.errors import UsageError
 from qa.events import Bus
 from qa.machine.filming import Filming
 from qa.machine.freezing import Freezing
-from qa.machine.hands import Hands
-from qa.machine.looking import Looking
+from qa.machine.pointing import Pointing
 from qa.machine.setup import MachineSetup
 from qa.machine.stillness import Stillness
 
 
-class Machine(Freezing, Stillness, Filming, Looking, Hands):
+class Machine(Freezing, Stillness, Filming, Pointing):
     """A virtual machine to be tested. Its public methods are the verbs of scripts."""
 
     def __init__(self, setup: MachineSetup, bus: Bus) -> None:

@@ -27,6 +27,7 @@ from qa.qemu.process import QemuProcess, start_qemu
 from qa.qemu.spec import Disk, Flash, MachineSpec
 from qa.screen.frames import Camera
 from qa.screen.keyboard import Keyboard
+from qa.screen.mouse import Mouse
 from qa.snapshots.freeze import Node
 from qa.snapshots.thaw import Thawed
 
@@ -85,7 +86,8 @@ class PowerCycle:
         self.monitor = Monitor(setup.name, self._on_event)
         self.vitals = Vitals(setup.name, console)
         self.camera = Camera(self.monitor)
-        self.keyboard = Keyboard(self.monitor)
+        self.keyboard = Keyboard(self.monitor, setup.factor)
+        self.mouse = Mouse(self.monitor, setup.factor)
         self.shell: ShellChannel
         self.forwards: dict[int, int] = {}
         self.paused = False
@@ -171,7 +173,8 @@ class PowerCycle:
                 async with asyncio.timeout(QUIET_LIMIT):
                     while any(outlet.pending for outlet in outlets):  # noqa: ASYNC110 -- a transport tells only "nearly empty"
                         await asyncio.sleep(0.001)
-            yield
+            async with self.keyboard.still(), self.mouse.still():
+                yield
         finally:
             for outlet in outlets:
                 outlet.release()
@@ -200,6 +203,7 @@ class PowerCycle:
         self.vitals.on_qmp(name, data)
         if name == "RESET":
             self.shell.on_reset()
+            self.keyboard.flow.forget()
         elif name == "STOP":
             self._spawn(self._why_stopped)
         elif name == "BLOCK_IO_ERROR" and data.get("action") == "stop":

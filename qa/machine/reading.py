@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from qa.console.dialogue import compile_pattern
-from qa.errors import DeadlineExceeded, ToolMissing
+from qa.errors import DeadlineExceeded, HostError
 from qa.machine.base import WAIT_LIMIT, Duration, Pattern
 from qa.machine.looking import Looking
 from qa.screen.frames import Frame
-from qa.screen.sight import Sight
+from qa.screen.sight import Mark, Sight
 from qa.screen.text.found import Box, Match, ScreenText
 from qa.screen.text.nearest import nearest_text
 from qa.screen.watch import new_frames
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Region = Annotated[Box | None, Field(description="Only this part of the screen: x, y, width and height in pixels.")]
+
+LABEL = 60
+"""Characters of a text that are written beside the place where it was found."""
 
 
 class TextNotFound(DeadlineExceeded):
@@ -33,10 +37,10 @@ class TextNotFound(DeadlineExceeded):
 
 @dataclass
 class _Seen:
-    """The last that was seen of the screen, and the last that was read of it."""
+    """The last that was seen of the screen, and what was read of the last frame of which anything was."""
 
     frame: Frame | None = None
-    text: ScreenText | None = None
+    texts: list[ScreenText] = field(default_factory=list)
 
 
 class Reading(Looking):
@@ -51,20 +55,23 @@ class Reading(Looking):
         from qa.screen.text import read_frame  # noqa: PLC0415 -- whoever only checks a script reads no screens
 
         text = await read_frame(await self.grab(), region=region)
-        if text.hint:
-            raise ToolMissing(text.note, hint=text.hint)
-        self._tell(text)
+        if text.failed:
+            raise HostError(text.note, hint=text.hint or None)
+        if text.how != "glyphs" or (text.grid and text.grid.unknown):
+            self.bus.notice(f"{self.name}: {text.note}")  # what it says may not be what the screen shows
         return text.text
 
-    async def wait_for_text(self, pattern: Pattern, timeout: Duration = WAIT_LIMIT) -> str:
-        """Wait until the screen shows a text. The text that matched is the result.
+    async def wait_for_text(self, pattern: Pattern, timeout: Duration = WAIT_LIMIT) -> Sight:
+        """Wait until the screen shows a text. The report shows where.
 
-        On a text console a text may go on in the next row. On other screens tesseract recognises what it can, so a short pattern of
+        On a text console a text may go on in the next row. On other screens tesseract recognises what it can: a short pattern of
         plain letters is found more surely than a long one.
         """
-        _, text, match = await self._look_for(pattern, timeout)
-        self._tell(text)
-        return match.text
+        frame, text, match = await self._look_for(pattern, timeout)
+        how = "read exactly" if text.how == "glyphs" else text.note
+        label = match.text if len(match.text) <= LABEL else f"{match.text[:LABEL]}..."
+        mark = Mark(label, match.box.x, match.box.y, match.box.width, match.box.height)
+        return Sight(frame, f"text /{pattern}/, {how}", marks=(mark,))
 
     async def _find_text(self, pattern: str, timeout: float) -> tuple[Frame, Box]:
         """Wait until a text is on the screen.
@@ -92,29 +99,28 @@ class Reading(Looking):
     async def _watch_for(self, pattern: str, seen: _Seen) -> tuple[Frame, ScreenText, Match]:
         from qa.screen.text import readings  # noqa: PLC0415 -- as above
 
-        async for frame in new_frames(self.grab):
-            seen.frame = frame
-            async for text in readings(frame):
-                seen.text = text if text.lines or not seen.text else seen.text
-                if match := text.search(pattern):
-                    return frame, text, match
+        async with aclosing(new_frames(self.grab)) as frames:
+            async for frame in frames:
+                seen.frame, texts = frame, []
+                async for text in readings(frame):
+                    texts.append(text)
+                    seen.texts = texts
+                    if match := text.search(pattern):
+                        return frame, text, match
         raise AssertionError("a machine's frames have no end")
-
-    def _tell(self, text: ScreenText) -> None:
-        """Say what the reader of a text should know: that it may not be what the screen says."""
-        if text.how == "none" or (text.grid and text.grid.unknown):
-            self.bus.notice(f"{self.name}: {text.note}")
 
 
 def _not_found(error: DeadlineExceeded, pattern: str, seen: _Seen) -> TextNotFound:
     """``error`` with what the screen says instead."""
+    from qa.screen.text import together  # noqa: PLC0415 -- as above
+
     evidence: dict[str, str] = {}
     hint = None
-    if seen.text:
-        if near := nearest_text(pattern, seen.text.text):
+    if seen.texts:
+        text = together(seen.texts)
+        if near := nearest_text(pattern, text.text):
             evidence["most like it on the screen"] = near
-        title = {"glyphs": "the screen", "tesseract": "the screen, recognised by tesseract", "none": "the screen"}[seen.text.how]
-        evidence[title] = seen.text.text or seen.text.note
-        hint = seen.text.hint or None
+        evidence["the screen, recognised by tesseract" if text.how == "tesseract" else "the screen"] = text.text or text.note
+        hint = text.hint or None
     sight = Sight(seen.frame, f"text /{pattern}/") if seen.frame else None
-    return TextNotFound(error.message, evidence=evidence or error.evidence, hint=hint, result=sight)
+    return TextNotFound(error.message, evidence=evidence, hint=hint, result=sight)

@@ -113,7 +113,7 @@ class Seeing(Looking):
         try:
             return await self._guarded(self._seek(needles, wanted, search_ratio, watch), deadline, wanted)
         except DeadlineExceeded:
-            sight = await self._look(await self._newest(watch), needles, wanted, 1.0)
+            sight = await self._look(await self._newest(watch), needles, wanted, 1.0, only_match=False)
         if sight.match:
             return sight
         raise _not_seen(sight, needles, deadline)
@@ -141,10 +141,12 @@ class Seeing(Looking):
                 raise
             return watch.frame
 
-    async def _look(self, frame: Frame, needles: Sequence[Needle], wanted: str, search_ratio: float) -> Sight:
+    async def _look(
+        self, frame: Frame, needles: Sequence[Needle], wanted: str, search_ratio: float, *, only_match: bool = True
+    ) -> Sight:
         from qa.screen.look import look_for  # noqa: PLC0415 -- loads numpy, which takes 0.1 s
 
-        return Sight(frame, wanted, await look_for(frame, needles, search_ratio))
+        return Sight(frame, wanted, await look_for(frame, needles, search_ratio, only_match=only_match))
 
 
 async def _with_rests(frames: AsyncGenerator[Frame]) -> AsyncGenerator[tuple[Frame, bool]]:
@@ -178,7 +180,8 @@ def _not_seen(sight: Sight, needles: Sequence[Needle], deadline: Deadline) -> Ne
     if sight.frame.state != "picture":
         message += f"; the screen is {sight.frame.describe()}"
     else:
-        message += f"; nearest: {best.name}, {_worst(best)}"
+        several = len(sight.candidates) > 1
+        message += f"; nearest: {best.name}, {_worst(best)}" if several else f": {_worst(best)}"
     sizes = {one.name: one.size for one in needles}
     size = (sight.frame.width, sight.frame.height)
     hint = "the report shows both pictures; anima-qa run --accept takes the screen as the new reference"
@@ -195,7 +198,7 @@ def _worst(candidate: Candidate) -> str:
 
 
 def _percent(area: AreaMatch) -> str:
-    return f"{_rounded_down(area.similarity)} % of the {100 * area.wanted:g} % that it needs"
+    return f"{_rounded_down(area.similarity)} % alike, {100 * area.wanted:g} % wanted"
 
 
 def _rounded_down(similarity: float) -> str:

@@ -12,6 +12,7 @@ from qa.host.qemu import Qemu
 from qa.images.image import Image
 from qa.qemu.spec import Disk
 from qa.screen.film import Film
+from qa.screen.layouts import LayoutName
 from qa.snapshots.store import Store
 
 ChannelChoice = Literal["auto", "shell", "ssh", "serial", "none"]
@@ -50,6 +51,7 @@ class MachineSetup:
         label: tells its pictures from those of other machines of its name; empty where there are none.
         needles: folders in which needles are looked for, the nearest first.
         film: gets the pictures of its screen; None where nobody wants them.
+        keyboard: the layout of the guest's keyboard; what is typed is spelled in it.
         smbios_strings: what the guest's systemd is told at boot.
         ssh: what the SSH channel needs, or None where there is none.
     """
@@ -82,6 +84,7 @@ class MachineSetup:
     renew_identity: bool = False
     label: str = ""
     needles: tuple[Path, ...] = ()
+    keyboard: LayoutName = "us"
     film: Film | None = None
 
     @property

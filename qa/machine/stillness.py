@@ -62,6 +62,7 @@ class Stillness(Looking):
         """
         watch = StillWatch((Area(one.x, one.y, one.width, one.height) for one in ignore), changes)
         wanted = f"a screen that is still for {format_duration(still)}"
+        self._on()
         deadline = self._deadline(timeout)
         if still >= deadline.remaining:
             hint = "give it longer with timeout, or ask for less with still"
@@ -103,13 +104,5 @@ def _moves(watch: StillWatch, still: float) -> str:
 
 
 def _marks(watch: StillWatch, still: float) -> tuple[Mark, ...]:
-    return tuple(
-        Mark(
-            f"changed {'once' if one.times == 1 else f'{one.times} times'}",
-            one.area.x,
-            one.area.y,
-            one.area.width,
-            one.area.height,
-        )
-        for one in watch.restless(still)[:TOLD]
-    )
+    found = watch.restless(still)[:TOLD]
+    return tuple(Mark(one.how_often, one.area.x, one.area.y, one.area.width, one.area.height) for one in found)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, create_model, model_validator
 
 
 class Arguments(BaseModel):
@@ -51,7 +52,12 @@ class Operation:
 
     async def __call__(self, machine: Any, arguments: Arguments) -> Any:
         """Do it."""
-        return await self.run(machine, **{name: getattr(arguments, name) for name in type(arguments).model_fields})
+        return await self.run(machine, **{_parameter(name): getattr(arguments, name) for name in type(arguments).model_fields})
+
+
+def _parameter(name: str) -> str:
+    """The parameter for an argument: ``from`` is a word of Python's, so its parameter is ``from_``."""
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def operation_of(
@@ -62,13 +68,28 @@ def operation_of(
     fields: dict[str, Any] = {}
     for parameter in list(inspect.signature(method).parameters.values())[1:]:
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
+        argument = parameter.name.removesuffix("_")
+        fields[argument] = (hints[parameter.name], default)
     name = method.__name__
     if bare is not None and bare not in fields:
         raise ValueError(f"{name} has no argument {bare!r}")
     description = inspect.cleandoc(method.__doc__ or "")
-    model = create_model(f"{name.title().replace('_', '')}Arguments", __base__=Arguments, __doc__=description, **fields)
+    title = f"{name.title().replace('_', '')}Arguments"
+    model = create_model(title, __base__=Arguments, __doc__=description, __validators__=_rules(method), **fields)
     return Operation(name, group, description.partition("\n")[0], description, model, method, bare)
+
+
+def _rules(method: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
+    """What checks the arguments together, see `qa.machine.rules`."""
+    rule = getattr(method, "rule", None)
+    if rule is None:
+        return {}
+
+    def check(arguments: Arguments) -> Arguments:
+        rule(arguments)
+        return arguments
+
+    return {"rule": model_validator(mode="after")(check)}
 
 
 class Catalogue(Mapping[str, Operation]):

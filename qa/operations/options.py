@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from qa.deadline import parse_duration
 from qa.errors import UsageError
+from qa.screen.layouts import LayoutName
 from qa.sizes import Size
 
 LEAST_MEMORY = 64 << 20
@@ -92,6 +93,9 @@ class MachineOptions(Options):
     identity: Literal["keep", "renew"] = Field(
         "keep",
         description="renew: a machine that goes on from a frozen state gets a hostname, machine id and SSH host keys of its own.",
+    )
+    keyboard: LayoutName = Field(
+        "us", description="The layout of the guest's keyboard, in which texts are typed. The guest itself is not changed by it."
     )
     seed: bool = Field(True, description="Attach the cloud-init seed (NoCloud).")
 

@@ -242,6 +242,7 @@ class Starter:
             bases=blueprint.bases,
             label=self.place.label,
             needles=self.place.needles,
+            keyboard=options.keyboard,
             film=self.place.film,
         )
 

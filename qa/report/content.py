@@ -72,6 +72,8 @@ def pictures(paths: Iterable[str]) -> list[str]:
 def last_picture(result: RunResult, step: StepResult | None) -> str:
     """The screenshot that shows best what was seen when ``step`` (or the run) ended; empty where there is none."""
     own = pictures(step.evidence if step else result.evidence)
+    if step and step.screen:
+        return step.screen.frame
     if own:
         return own[-1]
     taken = [path for flat in flatten(result.steps) for path in pictures(flat.step.evidence)]

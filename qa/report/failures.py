@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from qa.deadline import format_duration
-from qa.report.content import causes, console_tail, count_steps, last_picture, own_texts
+from qa.report.comparison import screen_text, workaround
+from qa.report.content import causes, console_tail, count_steps, flatten, last_picture, own_texts
 from qa.report.folder import ResultsFolder
 from qa.report.text import one_line, plain, tail
 from qa.scenario.results import CommandOutcome, RunResult, StepResult
@@ -108,7 +109,9 @@ def counted(result: RunResult) -> str:
         "allowed": "failed as allowed",
         "skipped": "not run",
     }
-    return ", ".join(words + [f"{counts[outcome]} {name}" for outcome, name in names.items() if outcome in counts])
+    soft = sum(bool(workaround(flat.step)) for flat in flatten(result.steps))
+    words += [f"{counts[outcome]} {name}" for outcome, name in names.items() if outcome in counts]
+    return ", ".join([*words, f"{soft} with a workaround"] if soft else words)
 
 
 def _print_step(console: Console, result: RunResult, folder: ResultsFolder, step: StepResult) -> None:
@@ -121,6 +124,8 @@ def _print_step(console: Console, result: RunResult, folder: ResultsFolder, step
         _field(console, "machine", step.machine)
     if step.command:
         _print_command(console, step.command)
+    if step.screen:
+        _block(console, "screen", plain(screen_text(step.screen)))
     _print_texts(console, folder, result, step)
     _field(console, "hint", one_line(step.hint, 1000))
     if picture := last_picture(result, step):

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from qa.report.folder import ResultsFolder
@@ -21,14 +21,17 @@ from qa.scenario.results import RunResult
 
 def render_html(folder: ResultsFolder, result: RunResult) -> str:
     """The page for ``result``; pictures, consoles and evidence are read out of ``folder``."""
-    return render_page("report.html.j2", ["report.css"], "report.js", make_page(folder, result))
+    styles, scripts = ("report.css", "screen.css"), ("report.js", "screen.js", "film.js")
+    return render_page("report.html.j2", styles, scripts, make_page(folder, result))
 
 
-def render_page(template: str, styles: Sequence[str], script: str, page: object) -> str:
-    """The page that ``template`` makes of ``page``, with its style and its script inside; all are names of files."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    style, code = "".join(_template(name) for name in styles), _template(script)
-    return environment.from_string(_template(template)).render(
+def render_page(template: str, styles: Sequence[str], scripts: Sequence[str], page: object) -> str:
+    """The page that ``template`` makes of ``page``, with its styles and its scripts inside; all are names of files."""
+    environment = Environment(
+        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style, code = ("".join(_template(name) for name in names) for names in (styles, scripts))
+    return environment.get_template(template).render(
         page=page,
         # Both are ours and hold no guest output: they must reach the page as they are, or their digests would not fit.
         style=Markup(style),  # noqa: S704

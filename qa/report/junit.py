@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as XML  # noqa: N814  # only written with, never read with
 
+from qa.report.comparison import screen_text, workaround
 from qa.report.content import FlatStep, causes, console_tail, flatten, own_texts
 from qa.report.folder import ResultsFolder
 from qa.report.text import clip, one_line, plain
@@ -84,11 +85,14 @@ class _Suite:
         elif step.outcome != "passed":
             XML.SubElement(case, "skipped", message=_text(f"it may fail, and did: {step.detail}"))
         sections = [f"step {step.index} ({step.verb}) at {step.place}" if step.place else f"step {step.index} ({step.verb})"]
+        if soft := workaround(step):
+            sections.append(f"it passed with a workaround: {soft}")
         if step.command and step.command.stdout:
             sections.append(step.command.stdout)
         if flat.failed:
             sections += self._console(step)
-        self._add_output(case, sections, step.evidence)
+        seen = [step.screen.frame] if step.screen and flat.failed else []
+        self._add_output(case, sections, [*seen, *step.evidence])
         if step.command and step.command.stderr:
             XML.SubElement(case, "system-err").text = _long(step.command.stderr)
 
@@ -164,6 +168,8 @@ def _add_properties(suite: XML.Element, result: RunResult) -> None:
 
 def _explain(step: StepResult) -> str:
     lines = [step.detail, step.hint, f"at {step.place}" if step.place else ""]
+    if step.screen and (compared := screen_text(step.screen)):
+        lines.append(f"screen:\n{compared}")
     if step.command:
         code = "none, it was ended" if step.command.exit_code is None else str(step.command.exit_code)
         lines += [f"command: {step.command.command}", f"exit code: {code}"]

@@ -35,7 +35,7 @@ def write_overview(out: Path, overview: Overview, ended: Sequence[Ended], now: d
 
 def render_overview(overview: Overview) -> str:
     """The page of ``overview``: one file, like that of a run."""
-    return render_page("overview.html.j2", ["report.css", "overview.css"], "overview.js", make_overview_page(overview))
+    return render_page("overview.html.j2", ["report.css", "overview.css"], ["overview.js"], make_overview_page(overview))
 
 
 def _unused(out: Path, stem: str) -> Path:

@@ -46,6 +46,10 @@ class Album:
     pictures: dict[str, Picture]
     note: str = ""
 
+    def get(self, name: str) -> Picture:
+        """The picture of that name; an empty one where it is not in the album."""
+        return self.pictures.get(name, Picture(name))
+
 
 def make_album(folder: ResultsFolder, names: Iterable[str], important: Iterable[str], budget: int = BUDGET) -> Album:
     """Read the screenshots ``names`` (as in ``result.json``); ``important`` ones (those of failures) are kept longest."""

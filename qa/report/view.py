@@ -2,116 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from qa.deadline import format_duration
-from qa.report.content import (
-    BAD,
-    FlatStep,
-    causes,
-    console_lines,
-    flatten,
-    is_picture,
-    last_picture,
-    main_cause,
-    own_texts,
-    pictures,
-)
+from qa.report.content import FlatStep, causes, console_lines, flatten, last_picture, main_cause, own_texts, pictures
 from qa.report.failures import counted, kept_note
-from qa.report.folder import ResultsFolder, evidence_title
+from qa.report.film_view import FilmView, make_films
+from qa.report.folder import ResultsFolder
+from qa.report.machine_view import MachineView, machine_view
 from qa.report.pictures import Album, Picture, make_album
-from qa.report.text import Clip, Line, clip, coloured_lines, one_line, plain, read_clip
-from qa.scenario.results import MachineResult, RunResult, StepResult
-
-OUTPUT_HEAD, OUTPUT_TAIL = 8 << 10, 24 << 10
-"""Of an output or a text of evidence, what is in the page: a few hundred lines, most of them the last ones."""
-
-CONSOLE_HEAD, CONSOLE_TAIL = 32 << 10, 128 << 10
-"""Bytes of a console that are in the page: a whole quiet boot, or the beginning and the end of a talkative one."""
+from qa.report.screen_view import ScreenView, screen_view
+from qa.report.step_view import (
+    StepView,
+    Text,
+    command_of,
+    exit_code,
+    href_of,
+    outputs,
+    step_view,
+    text_of,
+    word_of,
+)
+from qa.report.text import one_line
+from qa.scenario.results import RunResult, StepResult
 
 HEADLINE_LINES = 12
 CONSOLE_LINES = 25
 """Lines of each output and of the console beside a failure: with the last frame next to them both fit on one screen."""
 
-WORDS = {"interrupted": "stopped", "skipped": "not run"}
 ACCELERATORS = {"kvm": "KVM", "tcg": "TCG, software emulation"}
-TONES = {"passed": "good", "skipped": "quiet", "timeout": "late", "interrupted": "late"}
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text, clipped and clean: its lines, and what was cut between ``head`` and ``tail``."""
-
-    title: str
-    head: list[Line]
-    tail: list[Line] = field(default_factory=list)
-    cut: int = 0
-    href: str = ""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A stretch of time, in percent of a whole."""
-
-    start: float
-    width: float
-
-    @classmethod
-    def of(cls, start: float, length: float, whole: float) -> Bar:
-        """The bar from ``start`` on; never so short that it cannot be seen, never outside the whole."""
-        whole = max(whole, 1e-9)
-        width = min(100.0, max(0.6, 100 * length / whole))
-        return cls(round(max(0.0, min(100 - width, 100 * start / whole)), 2), round(width, 2))
-
-
-@dataclass(frozen=True)
-class StepView:
-    """One row of the steps."""
-
-    index: str
-    anchor: str
-    depth: int
-    name: str
-    word: str
-    tone: str
-    bad: bool
-    verb: str
-    machine: str
-    detail: str
-    hint: str
-    place: str
-    duration: str
-    at: str
-    attempts: int
-    bar: Bar
-    command: str
-    exit_code: str
-    texts: list[Text]
-    shots: list[Picture]
-    missing: list[str]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One rung of the ladder to readiness."""
-
-    name: str
-    at: str
-    bar: Bar
-
-
-@dataclass(frozen=True)
-class MachineView:
-    """One machine and its console."""
-
-    name: str
-    branch: str
-    facts: list[tuple[str, str]]
-    stages: list[Stage]
-    console: Text | None
 
 
 @dataclass(frozen=True)
@@ -127,8 +48,19 @@ class Headline:
     command: str
     exit_code: str
     texts: list[Text]
+    screen: ScreenView | None
     picture: Picture | None
     picture_title: str
+    film: int
+    moment: int
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture that is drawn in several places, and the id under which it stands in the page once."""
+
+    id: str
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -144,7 +76,12 @@ class Frame:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything the template needs."""
+    """Everything the template needs.
+
+    Attributes:
+        sheets: by the picture's name.
+        causes: how many steps failed by themselves.
+    """
 
     title: str
     word: str
@@ -157,6 +94,9 @@ class Page:
     others: list[StepView]
     frames: list[Frame]
     album_note: str
+    sheets: dict[str, Sheet]
+    films: list[FilmView]
+    causes: int
     steps: list[StepView]
     machines: list[MachineView]
     files: list[tuple[str, str, str]]
@@ -172,11 +112,13 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
     cause = main_cause(result)
     failed = [flat for flat in causes(result) if cause is None or flat.step.index != cause.index]
     album = _album(folder, result, flats)
-    steps = [_step(folder, result, album, flat) for flat in flats]
-    headline = _headline(folder, result, album)
+    words = {flat.step.index: word_of(flat.step.outcome, allowed=flat.step.allowed_failure) for flat in flats}
+    films = make_films(folder, result, flats, words)
+    steps = [step_view(folder, result, album, flat, films.moments) for flat in flats]
+    headline = _headline(folder, result, album, films.moments)
     reason = one_line(result.reason, 1000)
     by_index = {step.index: step for step in steps}
-    word, tone = _word(result.outcome, allowed=False)
+    word, tone = word_of(result.outcome, allowed=False)
     return Page(
         title=one_line(result.name, 200),
         word=word,
@@ -189,8 +131,11 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
         others=[by_index[flat.step.index] for flat in failed],
         frames=list(_frames(result, album, steps)),
         album_note=album.note,
+        sheets=_sheets(steps),
+        films=films.views,
+        causes=sum(step.cause for step in steps),
         steps=steps,
-        machines=[_machine(folder, machine, result) for machine in result.machines],
+        machines=[machine_view(folder, machine) for machine in result.machines],
         files=_files(folder),
         events=_count_lines(folder.events),
         version=one_line(result.host.anima_qa),
@@ -199,16 +144,29 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
     )
 
 
-def _word(outcome: str, *, allowed: bool) -> tuple[str, str]:
-    if allowed and outcome in BAD:
-        return "allowed", "quiet"
-    return WORDS.get(outcome, outcome), TONES.get(outcome, "bad")
-
-
 def _album(folder: ResultsFolder, result: RunResult, flats: list[FlatStep]) -> Album:
-    names = [name for flat in flats for name in pictures(flat.step.evidence)] + pictures(result.evidence)
-    important = [name for flat in flats if flat.failed for name in pictures(flat.step.evidence)] + pictures(result.evidence)
+    names = [name for flat in flats for name in _pictures_of(flat.step)] + pictures(result.evidence)
+    important = [name for flat in flats if flat.failed for name in _pictures_of(flat.step)] + pictures(result.evidence)
     return make_album(folder, names, important)
+
+
+def _pictures_of(step: StepResult) -> list[str]:
+    """Most telling first: the frame that was compared, the best needle, screenshots, other needles."""
+    if step.screen is None:
+        return pictures(step.evidence)
+    needles = [one.picture for one in step.screen.candidates if one.picture]
+    return [step.screen.frame, *needles[:1], *pictures(step.evidence), *needles[1:]]
+
+
+def _sheets(steps: Iterable[StepView]) -> dict[str, Sheet]:
+    """All pictures that are compared with each other: the same needle may have been looked for forty times."""
+    found: dict[str, Sheet] = {}
+    for step in steps:
+        if step.screen:
+            for picture in (step.screen.seen, *(candidate.picture for candidate in step.screen.candidates)):
+                if picture.full and picture.name not in found:
+                    found[picture.name] = Sheet(f"sheet-{len(found) + 1}", picture)
+    return found
 
 
 def _context(result: RunResult) -> str:
@@ -234,93 +192,19 @@ def _facts(result: RunResult) -> list[tuple[str, str, str]]:
     return [(label, one_line(value), one_line(note, 500)) for label, value, note in facts if value]
 
 
-def _step(folder: ResultsFolder, result: RunResult, album: Album, flat: FlatStep) -> StepView:
-    step = flat.step
-    word, tone = _word(step.outcome, allowed=step.allowed_failure)
-    texts = _outputs(step)
-    for name in step.evidence:
-        if not is_picture(name) and (text := _file_text(folder, name)):
-            texts.append(text)
-    shots = [album.pictures[name] for name in pictures(step.evidence)]
-    missing = [one_line(name) for name in step.evidence if folder.find(name) is None]
-    return StepView(
-        index=step.index,
-        anchor=f"step-{step.index}",
-        depth=min(len(flat.parents), 6),
-        name=one_line(step.name),
-        word=word,
-        tone=tone,
-        bad=flat.failed,
-        verb=one_line(step.verb),
-        machine=one_line(step.machine or ""),
-        detail=one_line(step.detail, 1000),
-        hint=one_line(step.hint, 1000),
-        place=one_line(step.place),
-        duration="" if step.outcome == "skipped" else format_duration(step.duration_s),
-        at=format_duration(step.started_s),
-        attempts=step.attempts,
-        bar=Bar.of(step.started_s, step.duration_s, result.duration_s),
-        command=_command(step),
-        exit_code=_exit_code(step),
-        texts=texts,
-        shots=[shot for shot in shots if folder.find(shot.name)],
-        missing=missing,
-    )
-
-
-def _command(step: StepResult) -> str:
-    return plain(clip(step.command.command, 4000, 0).text) if step.command else ""
-
-
-def _exit_code(step: StepResult) -> str:
-    if step.command is None:
-        return ""
-    after = f"after {format_duration(step.command.duration_s)}"
-    code = step.command.exit_code
-    text = f"ended {after}, before it was done" if code is None else f"exit code {code} {after}"
-    return text + (", more output than is kept" if step.command.truncated else "")
-
-
-def _outputs(step: StepResult) -> list[Text]:
-    if step.command is None:
-        return []
-    streams = (("stderr", step.command.stderr), ("stdout", step.command.stdout))
-    return [_text(title, clip(text, OUTPUT_HEAD, OUTPUT_TAIL)) for title, text in streams if text]
-
-
-def _text(title: str, content: Clip, href: str = "") -> Text:
-    return Text(title, list(coloured_lines(content.head)), list(coloured_lines(content.tail)), content.cut, href)
-
-
-def _file_text(
-    folder: ResultsFolder, name: str, head: int = OUTPUT_HEAD, tail: int = OUTPUT_TAIL, title: str = ""
-) -> Text | None:
-    path = folder.find(name)
-    if path is None:
-        return None
-    try:
-        return _text(title or one_line(evidence_title(name)), read_clip(path, head, tail), _href(name))
-    except OSError:
-        return None
-
-
-def _href(name: str) -> str:
-    return "./" + quote(name)
-
-
-def _headline(folder: ResultsFolder, result: RunResult, album: Album) -> Headline | None:
+def _headline(folder: ResultsFolder, result: RunResult, album: Album, moments: Mapping[str, tuple[int, int]]) -> Headline | None:
     if result.outcome == "passed":
         return None
     step = main_cause(result)
     console = console_lines(folder, result, step, CONSOLE_LINES)
-    texts = [Text(text.title, (text.tail or text.head)[-HEADLINE_LINES:]) for text in (_outputs(step) if step else [])]
+    texts = [Text(text.title, (text.tail or text.head)[-HEADLINE_LINES:]) for text in (outputs(step) if step else [])]
     for title, content in own_texts(folder, result, step):
-        own = _text(one_line(title), content)
+        own = text_of(one_line(title), content)
         texts.append(Text(own.title, (own.tail or own.head)[-HEADLINE_LINES:]))
     if console:
         texts.append(Text("console, last lines", console))
-    name = last_picture(result, step)
-    picture = album.pictures.get(name)
+    picture = album.get(last_picture(result, step))
+    film, moment = moments.get(step.index, (0, 0)) if step else (0, 0)
     return Headline(
         title=f"Step {step.index}: {one_line(step.name)}" if step else "The run ended outside a step",
         anchor=f"step-{step.index}" if step else "",
@@ -328,54 +212,33 @@ def _headline(folder: ResultsFolder, result: RunResult, album: Album) -> Headlin
         detail=one_line((step.detail if step else result.reason) or result.reason or result.outcome, 1000),
         hint=one_line(step.hint if step and step.hint else result.hint, 1000),
         kept=one_line(kept_note(result, folder), 1000),
-        command=_command(step) if step else "",
-        exit_code=_exit_code(step) if step else "",
+        command=command_of(step) if step else "",
+        exit_code=exit_code(step) if step else "",
         texts=texts,
-        picture=picture if picture and picture.full else None,
+        screen=screen_view(step.screen, "screen-first", album) if step and step.screen else None,
+        picture=picture if picture.full and not (step and step.screen) else None,
         picture_title="last frame",
+        film=film,
+        moment=moment,
     )
 
 
 def _frames(result: RunResult, album: Album, steps: Iterable[StepView]) -> Iterable[Frame]:
     for step in steps:
-        for shot in step.shots:
+        for shot in ([step.screen.seen] if step.screen else []) + step.shots:
             if shot.thumb:
-                yield Frame(shot, step.anchor, f"{step.index} {step.name}", step.word, step.tone)
-    word, tone = _word(result.outcome, allowed=False)
+                word, tone = ("workaround", "soft") if step.soft else (step.word, step.tone)
+                yield Frame(shot, step.anchor, f"{step.index} {step.name}", word, tone)
+    word, tone = word_of(result.outcome, allowed=False)
     for name in pictures(result.evidence):
         if album.pictures[name].thumb:
             yield Frame(album.pictures[name], "top", "at the end", word, tone)
 
 
-def _machine(folder: ResultsFolder, machine: MachineResult, result: RunResult) -> MachineView:
-    ready = "never ready" if machine.ready_s is None else f"after {format_duration(machine.ready_s)}"
-    channel = f", over {machine.channel}" if machine.channel and machine.ready_s is not None else ""
-    facts = [
-        ("Image", machine.image),
-        ("Start", machine.start),
-        ("Ready", ready + channel),
-        ("Memory", f"{machine.memory / (1 << 30):g} GiB" if machine.memory else ""),
-        ("Processors", str(machine.cpus or "")),
-        ("Ended", machine.ended),
-    ]
-    stages, last = [], 0.0
-    whole = max([*machine.stages.values(), machine.ready_s or 0.0])
-    for name, at in machine.stages.items():
-        stages.append(Stage(one_line(name), format_duration(at), Bar.of(min(last, at), max(at - last, 0.0), whole)))
-        last = at
-    return MachineView(
-        name=one_line(machine.name),
-        branch=one_line(machine.branch),
-        facts=[(label, one_line(value)) for label, value in facts if value],
-        stages=stages,
-        console=_file_text(folder, machine.console, CONSOLE_HEAD, CONSOLE_TAIL, "console") if machine.console else None,
-    )
-
-
 def _files(folder: ResultsFolder) -> list[tuple[str, str, str]]:
     """Name, link and size of the files next to the page."""
     names = sorted(path.name for path in folder.path.iterdir() if path.suffix in (".json", ".jsonl", ".xml", ".log"))
-    return [(one_line(name), _href(name), _size((folder.path / name).stat().st_size)) for name in names if folder.find(name)]
+    return [(one_line(name), href_of(name), _size((folder.path / name).stat().st_size)) for name in names if folder.find(name)]
 
 
 def _size(size: int) -> str:

@@ -14,16 +14,19 @@ EVIDENCE_LIMIT_S = 5.0
 CONSOLE_LINES = 200
 
 
-async def collect(folder: ResultsFolder, index: str, machine: ScriptMachine | None, texts: Mapping[str, str]) -> list[str]:
+async def collect(
+    folder: ResultsFolder, index: str, machine: ScriptMachine | None, texts: Mapping[str, str], *, has_frame: bool = False
+) -> list[str]:
     """Keep evidence for step ``index``; the files, relative to the folder. What cannot be had is left out.
 
     Args:
         machine: the step's machine, where there is one.
         texts: title to text.
+        has_frame: the frame that the step failed at is kept already.
     """
     kept: list[str] = []
     if machine is not None:
-        kept += await _last_frame(folder, index, machine)
+        kept += [] if has_frame else await _last_frame(folder, index, machine)
         if tail := _console(machine):  # longer than what an error brings along of it
             texts = {"console": tail, **{title: text for title, text in texts.items() if not title.startswith("console")}}
     seen: set[str] = set()

@@ -99,6 +99,7 @@ class HostMachines:
             qemu_log=self.folder.qemu_log(log),
             base_folder=self.script.path.absolute().parent,
             label=label,
+            needles=self.script.needles,
             film=film,
         )
 

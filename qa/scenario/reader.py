@@ -14,12 +14,12 @@ from qa.operations.operation import Operation
 from qa.operations.options import MachineOptions
 from qa.scenario.fit import fit, within
 from qa.scenario.matrix import HARDWARE, Combination, read_matrix
+from qa.scenario.needles import NeedleCheck, needle_folders
 from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
 from qa.scenario.schema import MachineEntry, ScriptModel
 from qa.scenario.script import DEFAULT_MACHINE, MachinePlan, Script
 from qa.scenario.source import Source, read_source
 from qa.scenario.step_reader import Reading, StepReader
-from qa.scenario.suggestions import LATER
 from qa.scenario.variables import BUILT_IN, NAME, SAMPLES, Scope, Substitution, read_variables
 
 
@@ -86,7 +86,8 @@ def _read_run(
     plans = _plan_machines(source, model, given, problems) if model else ()
     image = model.image if model else None
     known = tuple(plan.name for plan in plans) or _machine_names(source.data)
-    reading = Reading(operations, known, problems, (source.path.resolve(),), names)
+    folders = needle_folders(source, model, problems)
+    reading = Reading(operations, known, problems, (source.path.resolve(),), names, needles=NeedleCheck(folders))
     in_steps = scope.with_values({"image": image or ""}).with_samples(SAMPLES)
     steps = StepReader(reading, source, in_steps, known[0]).whole(source.data.get("steps"))
     if model:
@@ -107,6 +108,7 @@ def _read_run(
         combination.values,
         given.variables,
         given.image or combination.values.get("image"),
+        folders,
     )
 
 
@@ -195,10 +197,7 @@ def _read_top(
     source: Source, scope: Scope, given: Given, combination: Combination, problems: list[Problem]
 ) -> tuple[ScriptModel | None, set[str]]:
     """Everything but the steps, and the names of the variables that it uses."""
-    data = dict(source.data)
-    for key in [key for key in data if key in LATER]:
-        problems.append(source.problem((key,), f"{key!r} is not in this version", "it comes with a later one", key=True))
-        del data[key]
+    data = source.data
     image = combination.values.get("image")
     substitution = Substitution(source, scope.with_values({"image": image}) if image else scope)
     top = {key: value if key in {"steps", "vars", "matrix"} else substitution.data(value, (key,)) for key, value in data.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -211,6 +212,10 @@ class ScriptModel(Model):
     )
     cloud_init: dict[str, Any] = Field({}, description="cloud-init user data, merged into the seed.")
     start: Literal["warm", "cold"] = Field("warm", description="warm: from the cached ready state; cold: through the firmware.")
+    needles: list[Path] | None = Field(
+        None,
+        description="Folders of needles, from the script's own on; needles/ and screenshots/ there where it is not given.",
+    )
     vars: Variables = {}
     matrix: MatrixOf = {}
     steps: Steps

@@ -101,6 +101,7 @@ class Script:
         combination: the values of its matrix that this run of it has; empty where it has no matrix.
         given_variables: those that the command line or the matrix have set.
         given_image: the image that the command line or the matrix have put in the place of its own.
+        needles: the folders in which needles are looked for, the nearest first.
     """
 
     path: Path
@@ -114,3 +115,4 @@ class Script:
     combination: Mapping[str, str] = field(default_factory=dict)
     given_variables: Mapping[str, str] = field(default_factory=dict)
     given_image: str | None = None
+    needles: tuple[Path, ...] = ()

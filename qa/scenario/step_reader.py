@@ -11,6 +11,7 @@ from qa.guest.channel import in_one_line
 from qa.operations.operation import Operation
 from qa.scenario.conditions import ConditionError, parse_condition
 from qa.scenario.fit import fit, keys_of, within
+from qa.scenario.needles import NeedleCheck
 from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
 from qa.scenario.schema import MODIFIERS, STRUCTURE, WHOLE, Modifiers, RecordArguments
 from qa.scenario.script import Action, Call, Step
@@ -30,7 +31,8 @@ class Reading:
     """What the reading of one script shares over all its files.
 
     ``stack`` has the files that are being read, outermost first; ``names`` collects the variables that are used; ``snapshots``
-    and ``restores`` the names of restore points, None where they are known only later, and the places of the latter.
+    and ``restores`` the names of restore points, None where they are known only later, and the places of the latter;
+    ``needles`` knows which needles there are.
     """
 
     operations: Mapping[str, Operation]
@@ -41,6 +43,7 @@ class Reading:
     budget: list[int] = field(default_factory=lambda: [MAX_STEPS])
     snapshots: list[str | None] = field(default_factory=list)
     restores: list[tuple[str | None, Source, KeyPath]] = field(default_factory=list)
+    needles: NeedleCheck = field(default_factory=NeedleCheck)
 
     @property
     def verbs(self) -> tuple[str, ...]:
@@ -169,6 +172,8 @@ class StepReader:
             action = read_structure(replace(self, machine=machine), parsed, item[verb], (*path, verb))
         else:
             action = self._call(verb, parsed, path, is_late=substitution.is_late)
+            if not substitution.is_late:
+                self.reading.problems.extend(self.reading.needles.problems(self.source, (*path, verb), parsed))
         if modifiers is None or action is None or len(self.reading.problems) > before:
             return None
         self._check_expect(verb, modifiers, parsed, path)

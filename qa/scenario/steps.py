@@ -130,7 +130,9 @@ class StepRunner:
             verdict = running.done.verdict
             if verdict and verdict.error:
                 machine = self.machines.get(step.machine)
-                running.done.evidence += await evidence.collect(self.folder, running.index, machine, verdict.evidence)
+                running.done.evidence += await evidence.collect(
+                    self.folder, running.index, machine, verdict.evidence, has_frame=running.done.screen is not None
+                )
         except asyncio.CancelledError:
             self.cut_short(running)
             raise

@@ -24,6 +24,14 @@ _BY_MEANING: Mapping[str, str] = MappingProxyType({
         "type_string type type_text write enter_cmd keyboard",
     "use send_key for keys such as ret or ctrl-alt-f2, send_chars for text": "key press press_key keys hotkey",
     "use read_screen_text": "get_screen_text ocr screen_text",
+    "use assert_screen or wait_for_screen with a needle": "check_screen assert_needle wait_for_needle match_screen",
+    "use wait_for_text": "wait_for_ocr wait_screen_text see expect_text",
+    "use wait_for_still_screen": "wait_still_screen wait_screen_change wait_idle",
+    "use click with a needle, text: or at: [x, y]": "assert_and_click click_lastmatch mouse_click tap",
+    "use click with double: true": "assert_and_dclick mouse_dclick double_click dclick",
+    "use click with button: right": "assert_and_rclick mouse_rclick right_click",
+    "use move_mouse": "mouse_set mouse_hide mouse_move",
+    "use drag": "mouse_drag drag_and_drop",
     "use screenshot": "save_screenshot screendump capture",
     "use copy_to: {source: ..., target: ...}": "upload put copy_from_host copy_in push",
     "use copy_from: {source: ..., target: ...}": "download get copy_from_vm copy_out fetch pull upload_logs upload_asset",
@@ -44,12 +52,6 @@ _BY_MEANING: Mapping[str, str] = MappingProxyType({
 ELSEWHERE: Mapping[str, str] = MappingProxyType({word: hint for hint, words in _BY_MEANING.items() for word in words.split()})
 """A word of another tool to what does its work here."""
 
-LATER = frozenset({
-    "assert_screen", "wait_for_screen", "wait_for_text", "wait_for_still_screen", "read_screen_text",
-    "click", "move_mouse", "drag", "scroll",
-})  # fmt: skip
-"""Words of the format that come with a later version. One that the catalogue has is no longer looked up here."""
-
 KEYS_ELSEWHERE: Mapping[str, str] = MappingProxyType({
     "ignore_errors": "use allow_failure: true",
     "continue_on_error": "use allow_failure: true",
@@ -69,8 +71,6 @@ KEYS_ELSEWHERE: Mapping[str, str] = MappingProxyType({
 
 def unknown_verb(word: str, verbs: Iterable[str], keys: Iterable[str]) -> tuple[str, str]:
     """What to say of a word that stands where a verb should: message and hint."""
-    if word in LATER:
-        return f"{word!r} is not in this version", f"it comes with a later one; there are: {', '.join(verbs)}"
     hint = ELSEWHERE.get(word) or KEYS_ELSEWHERE.get(word) or did_you_mean(word, [*verbs, *keys])
     return f"unknown verb {word!r}", hint or f"there are: {', '.join(verbs)}"
 

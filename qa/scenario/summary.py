@@ -45,7 +45,8 @@ def make_result(state: RunState, describe_host: Callable[[], HostResult]) -> Run
 
 def _films(state: RunState) -> list[FilmResult]:
     films = getattr(state.forking.open_machine, "films", None)
-    return [take.result(state.folder, state.began) for take in films.takes] if films else []
+    takes = sorted(films.takes, key=lambda take: bool(take.label)) if films else []
+    return [take.result(state.folder, state.began) for take in takes]
 
 
 def _kept(state: RunState) -> KeptResult | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from qa.errors import CheckFailed, DeadlineExceeded, GuestPanic, Interrupted, NoSpace, QaError, QemuExited, QemuFailed
 from qa.events import Outcome
+from qa.scenario.expectations import is_command
 
 PASSED = 0
 DEFECT = 70
@@ -46,8 +47,9 @@ class Verdict:
 
     @property
     def evidence(self) -> dict[str, str]:
-        """Title to text: what the error brought along. What a command printed is in the command's own result."""
-        if getattr(self.error, "result", None) is not None:
+        """Title to text: what the error brought along. What a command printed and how needles compare is in the step's result."""
+        result = getattr(self.error, "result", None)
+        if is_command(result) or getattr(result, "candidates", None):
             return {}
         if isinstance(self.error, QaError):
             return dict(self.error.evidence)

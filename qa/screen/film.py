@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ CLOSEST = 0.5
 
 MOST_SHOTS = 240
 MOST_BYTES = 64 << 20
-"""Pictures of a film, and what they may take: beyond that every second one goes, and those to come are twice as far apart."""
+"""Pictures of a film, and what they may take: beyond that, those that are left and those to come are twice as far apart."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Film:
 
     Args:
         folder: for the pictures; made when there is one.
+        clock: seconds, monotonic, as frames have them.
 
     Attributes:
         folder: as given.
@@ -57,18 +58,27 @@ class Film:
         problem: why nothing more is kept; empty where all is well.
     """
 
-    def __init__(self, folder: Path, *, most_shots: int = MOST_SHOTS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        most_shots: int = MOST_SHOTS,
+        most_bytes: int = MOST_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.shots: list[Shot] = []
         self.seen = 0
         self.problem = ""
         self.folder = folder
         self._limits = (most_shots, most_bytes)
+        self._clock = clock
         self._apart = CLOSEST
         self._number = 0
         self._digest = b""
         self._newest: Frame | None = None
         self._due: list[Frame] = []
         self._chosen = float("-inf")
+        self._left_out: Frame | None = None
         self._last: Image.Image | None = None
         self._writing = asyncio.Lock()
 
@@ -84,9 +94,11 @@ class Film:
     async def develop(self, *, last: bool = False) -> bool:
         """Write what is to be kept; whether that was anything. ``last``: nothing comes any more."""
         async with self._writing:
-            if self._newest and (last or time.monotonic() - self._chosen >= self._apart):
+            if self._newest and (last or self._clock() - self._chosen >= self._apart):
                 self._choose(force=True)
             due, self._due = self._due, []
+            if last and not due and self._left_out:
+                due = [self._left_out]
             before = self._number
             for frame in due:
                 if not self.problem:
@@ -107,6 +119,7 @@ class Film:
         if self._last and self._last.size == picture.size:
             box = ImageChops.difference(self._last, picture).getbbox()
             if box is None or (not whatever and box[2] - box[0] <= CURSOR_WIDTH and box[3] - box[1] <= CURSOR_HEIGHT):
+                self._left_out = frame
                 return
         file = self.folder / f"{self._number:06d}.png"
         try:
@@ -118,19 +131,30 @@ class Film:
             with suppress(OSError):
                 file.unlink(missing_ok=True)
             return
-        self._last = picture
+        self._last, self._left_out = picture, None
         self._number += 1
         self.shots.append(Shot(frame.taken, file, frame.width, frame.height, size, frame.note))
         self._thin()
 
     def _thin(self) -> None:
         most_shots, most_bytes = self._limits
-        while len(self.shots) > 2 and (len(self.shots) > most_shots or sum(shot.size for shot in self.shots) > most_bytes):
-            self.shots, dropped = thinned(self.shots)
+        kept = self.shots
+        while len(kept) > 2 and (len(kept) > most_shots or sum(shot.size for shot in kept) > most_bytes):
             self._apart *= 2
-            for shot in dropped:
-                with suppress(OSError):
-                    shot.file.unlink()
+            kept = _spread(self.shots, self._apart)
+        for shot in set(self.shots).difference(kept):
+            with suppress(OSError):
+                shot.file.unlink()
+        self.shots = kept
+
+
+def _spread(shots: list[Shot], apart: float) -> list[Shot]:
+    """Those of ``shots`` that are at least ``apart`` seconds apart, with the first and the last."""
+    kept = shots[:1]
+    for shot in shots[1:-1]:
+        if shot.at - kept[-1].at >= apart:
+            kept.append(shot)
+    return [*kept, shots[-1]]
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

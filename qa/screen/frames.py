@@ -35,7 +35,7 @@ class Frame:
 
     width: int
     height: int
-    ppm: bytes
+    ppm: bytes = field(repr=False)
     taken: float = field(default_factory=time.monotonic, compare=False)
 
     @cached_property

@@ -1,111 +1,122 @@
-"""The keyboard: key combinations and texts as explicit presses and releases."""
+"""The keyboard: strokes as explicit presses and releases, and no key that stays pressed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
-from qa.errors import UsageError
+from qa.errors import QaError
+from qa.qemu.input import bytes_of, key_event, send_input
+from qa.screen.keyboard_flow import CAPACITY, Flow
+from qa.screen.layouts import Stroke
 
 if TYPE_CHECKING:
     from qa.qemu.monitor import Monitor
 
-KEYS_PER_SECOND = 40
-"""Rate of ``send_chars``. A PS/2 keyboard buffers 16 bytes, about 4 shifted keys; guests under emulation lost keys at 186 a
-second and none at 30."""
+TAKEN_LIMIT = 0.5
+"""Seconds for a guest to take a combination. One that does not look at its keyboard yet may find it there later."""
 
-_ALIASES = {
-    "enter": "ret", "return": "ret", "space": "spc", "escape": "esc", "del": "delete", "ins": "insert", "pageup": "pgup",
-    "pagedown": "pgdn", "control": "ctrl", "win": "meta_l", "super": "meta_l", "meta": "meta_l", "bksp": "backspace",
-}  # fmt: skip
-_NAMED = {
-    "ret", "esc", "tab", "spc", "backspace", "delete", "insert", "home", "end", "pgup", "pgdn", "up", "down", "left", "right",
-    "shift", "shift_r", "ctrl", "ctrl_r", "alt", "alt_r", "meta_l", "meta_r", "menu", "caps_lock", "num_lock", "scroll_lock",
-    "print", "sysrq", "pause", "kp_enter", "kp_add", "kp_subtract", "kp_multiply", "kp_divide", "kp_decimal",
-    *(f"f{number}" for number in range(1, 13)), *(f"kp_{number}" for number in range(10)),
-}  # fmt: skip
-
-# The US layout: character to QEMU's key name; the second of each pair is the character with shift.
-_US = {
-    "`": "grave_accent", "-": "minus", "=": "equal", "[": "bracket_left", "]": "bracket_right", "\\": "backslash",
-    ";": "semicolon", "'": "apostrophe", ",": "comma", ".": "dot", "/": "slash", " ": "spc", "\t": "tab", "\n": "ret",
-}  # fmt: skip
-_US_SHIFTED = dict(zip('~_+{}|:"<>?', "`-=[]\\;',./", strict=True)) | dict(zip("!@#$%^&*()", "1234567890", strict=True))
-
-
-def keys_for(character: str) -> tuple[str, ...] | None:
-    """The keys that make ``character`` on a US keyboard, held together; None where there are none."""
-    if character in _US_SHIFTED:
-        base = _US_SHIFTED[character]
-        return ("shift", _US.get(base, base))
-    if character in _US:
-        return (_US[character],)
-    if character.isascii() and character.isalnum():
-        return ("shift", character.lower()) if character.isupper() else (character,)
-    return None
-
-
-def parse_combination(text: str) -> tuple[str, ...]:
-    """The keys of ``ctrl-alt-delete``, ``ret`` or ``a``.
-
-    Raises:
-        UsageError: a key is not known; with the nearest name.
-    """
-    parts = [part.lower() for part in text.strip().split("-")]
-    if parts[-2:] == ["", ""]:  # the minus key itself: "-" or "ctrl--"
-        parts = [*parts[:-2], "minus"]
-    keys: list[str] = []
-    for part in parts:
-        name = _ALIASES.get(part, part)
-        if name not in _NAMED and (found := keys_for(part)) is not None and len(part) == 1:
-            keys += found
-        elif name in _NAMED or name in _US.values():
-            keys.append(name)
-        else:
-            near = get_close_matches(part, [*_NAMED, *_ALIASES], n=1)
-            raise UsageError(f"there is no key {part!r} in {text!r}", hint=f"did you mean {near[0]!r}?" if near else None)
-    return tuple(keys)
+STILL_LIMIT = 0.2
+"""Seconds for a guest to take what is on its way before it is stopped."""
 
 
 class Keyboard:
-    """Presses keys of one machine."""
+    """Presses keys of one machine. Whoever types a whole text holds ``turn``, so that texts are never mixed."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, factor: float = 1.0) -> None:
+        self.turn = asyncio.Lock()
+        self.flow = Flow(monitor, factor)
         self._monitor = monitor
-        self._lock = asyncio.Lock()
+        self._moving = asyncio.Lock()
 
-    async def press(self, keys: Iterable[str]) -> None:
-        """Press ``keys`` one after the other, and release them in reverse; released they are whatever happens."""
-        held = tuple(keys)
-        async with self._lock:
-            try:
-                await self._send([_event(key, down=True) for key in held])
-            finally:
-                await self._send([_event(key, down=False) for key in reversed(held)])
+    async def press(self, keys: Stroke, *, times: int = 1, hold: float = 0.0) -> None:
+        """Press ``keys`` one after the other, hold them together, and release them in reverse.
 
-    async def type(self, text: str, rate: float = KEYS_PER_SECOND) -> None:
-        """Type ``text`` on a US keyboard, ``rate`` characters a second.
+        Args:
+            times: how often; each time the guest has taken the one before.
+            hold: seconds.
 
         Raises:
-            UsageError: a character has no key; nothing has been typed then.
+            DeadlineExceeded: the keyboard is full, and the guest takes nothing from it.
+            QemuExited: QEMU is gone.
         """
-        strokes = []
-        for position, character in enumerate(text):
-            keys = keys_for(character)
-            if keys is None:
-                raise UsageError(
-                    f"{character!r} (character {position + 1} of the text) has no key in the US layout; nothing was typed"
-                )
-            strokes.append(keys)
-        for keys in strokes:
-            await self.press(keys)
-            await asyncio.sleep(1 / rate)
+        async with self.turn:
+            for _ in range(times):
+                if hold:
+                    async with self.holding(keys):
+                        await asyncio.sleep(hold)
+                else:
+                    await self.strike([keys])
+            await self.flow.drained(TAKEN_LIMIT)
 
-    async def _send(self, events: list[dict[str, Any]]) -> None:
-        await self._monitor.execute("input-send-event", {"events": events})
+    async def strike(self, strokes: Sequence[Stroke]) -> None:
+        """Send ``strokes``, as soon as the guest has room for them. QEMU takes presses and releases together or not at all.
+
+        Raises:
+            DeadlineExceeded, QemuExited: see `press`.
+        """
+        for burst in _bursts(strokes):
+            events = [
+                key_event(key, down=down) for keys in burst for down in (True, False) for key in (keys if down else keys[::-1])
+            ]
+            size = sum(map(bytes_of, burst))
+            await self.flow.room(size)
+            async with self._moving:
+                self.flow.sends(size)
+                await send_input(self._monitor, events)
+
+    @asynccontextmanager
+    async def holding(self, keys: Stroke) -> AsyncGenerator[None]:
+        """While inside, hold ``keys``; they are released whatever happens."""
+        size = bytes_of(keys)
+        await self.flow.room(size)
+        async with self._moving:
+            self.flow.sends(size)
+            async with released(lambda: send_input(self._monitor, [key_event(key, down=False) for key in reversed(keys)])):
+                await send_input(self._monitor, [key_event(key, down=True) for key in keys])
+                yield
+
+    @asynccontextmanager
+    async def still(self) -> AsyncGenerator[None]:
+        """While inside, no key is down and none is sent: a machine that stands still takes none."""
+        async with self._moving:
+            if self.flow.pending:
+                await self.flow.drained(STILL_LIMIT)
+            yield
 
 
-def _event(key: str, *, down: bool) -> dict[str, Any]:
-    return {"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": key}}}
+@asynccontextmanager
+async def released(release: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Do ``release`` at the end of the block, however it ends, and also when it is given up a second time."""
+    try:
+        yield
+    except BaseException:
+        with suppress(QaError):  # what ended the block is told; a QEMU that is gone holds no keys
+            await _to_the_end(release())
+        raise
+    await _to_the_end(release())
+
+
+async def _to_the_end(work: Awaitable[None]) -> None:
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+def _bursts(strokes: Sequence[Stroke]) -> list[list[Stroke]]:
+    """``strokes`` in pieces that find room in an empty keyboard."""
+    bursts: list[list[Stroke]] = []
+    left = 0
+    for keys in strokes:
+        size = bytes_of(keys)
+        if size > left:
+            bursts.append([])
+            left = CAPACITY
+        bursts[-1].append(keys)
+        left -= size
+    return bursts

@@ -60,7 +60,7 @@ class Library:
                 raise one
             of_word = [one for one in usable if word in one.tags or (by_name and word == one.name)]
             if not of_word:
-                raise self._unknown(word, files)
+                raise self._unknown(word, files, by_name=by_name)
             found |= {one.path: one for one in sorted(of_word, key=lambda one: one.name != word)}
         return list(found.values())
 
@@ -89,8 +89,8 @@ class Library:
                 self._read[path] = stamp, error
         return self._read[path][1]
 
-    def _unknown(self, word: str, files: dict[str, Path]) -> NeedleUnknown:
-        words = self.words()
+    def _unknown(self, word: str, files: dict[str, Path], *, by_name: bool) -> NeedleUnknown:
+        words = self.words() - ({word} if not by_name else set())
         near = get_close_matches(word, words, n=1)
         where = ", ".join(str(folder) for folder in self.folders if folder.is_dir())
         if near:
@@ -99,7 +99,8 @@ class Library:
             hint = f"there are: {', '.join(sorted(words)[:_SHOWN])}{', ...' if len(words) > _SHOWN else ''} (in {where})"
         else:
             hint = "make one with anima-qa needle new, in a folder needles/ beside the script"
-        return NeedleUnknown(f"there is no needle {word!r}, and none with such a tag", hint=hint)
+        message = f"there is no needle {word!r}, and none with such a tag" if by_name else f"no needle has the tag {word!r}"
+        return NeedleUnknown(message, hint=hint)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
 from qa.screen.frames import Frame
-from qa.screen.matching import candidate_of, compare_areas, ranked, scene_of
+from qa.screen.matching import candidate_of, compare_areas, matching_areas, ranked, scene_of
 from qa.screen.needle import Area, Needle
 from qa.screen.sight import AreaMatch, Candidate
 
 
-async def look_for(frame: Frame, needles: Sequence[Needle], search_ratio: float) -> tuple[Candidate, ...]:
+async def look_for(
+    frame: Frame, needles: Sequence[Needle], search_ratio: float, *, only_match: bool = False
+) -> tuple[Candidate, ...]:
     """Compare ``frame`` with each of the needles, the best first; beside the event loop, since it takes milliseconds.
 
     Args:
         search_ratio: 0 looks within each area's margin; 1 in the whole screen.
+        only_match: leave out needles that do not match, which is quicker than to tell how much they lack.
 
     Raises:
         NeedleError: a needle's picture cannot be read.
     """
-    found = await asyncio.to_thread(lambda: [compare_areas(scene_of(frame), one, search_ratio) for one in needles])
+    compare = matching_areas if only_match else compare_areas
+    found = await asyncio.to_thread(lambda: [compare(scene_of(frame), one, search_ratio) for one in needles])
     candidates = []
     for needle, areas in zip(needles, found, strict=True):
-        texts = {number: area for number, area in enumerate(needle.areas) if area.type == "ocr" and area.refstr}
-        if all(one.matched for one in areas.values()):  # reading is slow: only where it can still decide
-            areas |= {number: await _read(frame, area) for number, area in texts.items()}
-        else:
-            areas |= {number: _text_match(area, "", 0.0) for number, area in texts.items()}
-        candidates.append(candidate_of(needle, areas))
+        if areas is not None:
+            candidate = candidate_of(needle, areas | await _texts(frame, needle, areas))
+            if candidate.matched or not only_match:
+                candidates.append(candidate)
     return ranked(candidates)
+
+
+async def _texts(frame: Frame, needle: Needle, areas: Mapping[int, AreaMatch]) -> dict[int, AreaMatch]:
+    """What became of the text areas. Reading is slow, so that is done only where it can still decide."""
+    decides = all(one.matched for one in areas.values())
+    texts = {number: area for number, area in enumerate(needle.areas) if area.type == "ocr" and area.refstr}
+    return {number: await _read(frame, area) if decides else _text_match(area, "", 0.0) for number, area in texts.items()}
 
 
 async def _read(frame: Frame, area: Area) -> AreaMatch:

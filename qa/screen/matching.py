@@ -7,24 +7,24 @@ differences: excluded parts move with the area that they are in, and a margin or
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qa.screen.correlation import Field, Integers
+from qa.screen.correlation import SLACK, SPARSE, Field, Indexes, Integers, Small, places_within
 from qa.screen.frames import Frame
-from qa.screen.metrics import GREEN, TILE, WHOLLY_EXCLUDED, Bytes, Flags, Scene, neighbours, similarity_of
+from qa.screen.metrics import TILE, Scene, Window, similarity_of
 from qa.screen.needle import Area, ClickPoint, Needle
 from qa.screen.sight import AreaMatch, Candidate
+from qa.screen.target import Place, Target, targets_of
 
 WIDEST_MARGIN = 1024
 """Pixels around an area's place that a search ratio of 1 looks through: the whole of most screens."""
 AS_GOOD = 10
 """Sums of squared differences that are larger than the smallest by no more count as equal; the nearest place wins."""
-AT_ONCE = 30_000_000
-"""Pixels around excluded parts that are compared one by one; beyond that, transforms are quicker."""
+AT_ONCE = 20_000_000
+"""Pixels beside excluded ones that are compared one by one; beyond that, transforms are quicker."""
 
 
 def scene_of(frame: Frame) -> Scene:
@@ -36,116 +36,73 @@ def scene_of(frame: Frame) -> Scene:
     return scene
 
 
-@dataclass(frozen=True)
-class Target:
-    """An area of a needle, ready to be looked for.
+def find(scene: Scene, target: Target, margin: int, *, only_match: bool = False) -> Place | None:
+    """The place within ``margin`` pixels of its own where a target differs least.
 
-    Attributes:
-        planes: its pixels as its metric sees them.
-        patterns: which of the nine pixels around each one are excluded, as bits; None where none is.
+    Args:
+        only_match: be quick where the target cannot match.
+
+    Returns:
+        None where it does not fit; with ``only_match`` also where it does not match.
     """
-
-    area: Area
-    planes: Sequence[Bytes]
-    patterns: NDArray[np.uint16] | None
-
-    @cached_property
-    def free(self) -> Flags:
-        """The pixels that no excluded one reaches."""
-        assert self.patterns is not None
-        return np.asarray(self.patterns == 0)
-
-    @cached_property
-    def edges(self) -> list[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
-        """The pixels that some excluded ones reach: pattern, rows, columns."""
-        if self.patterns is None:
-            return []
-        found = [int(pattern) for pattern in np.unique(self.patterns) if pattern not in {0, WHOLLY_EXCLUDED}]
-        places = [(pattern, np.nonzero(self.patterns == pattern)) for pattern in found]
-        return [(pattern, rows, columns) for pattern, (rows, columns) in places]
-
-    def seen(self, scene: Scene, x: int, y: int) -> list[Bytes]:
-        """The part of ``scene`` at a place that is compared with ``planes``; excluded pixels are taken from there."""
-        _, _, width, height = self.area.box
-        parts = [plane[y : y + height, x : x + width] for plane in scene.planes(self.area.metric)]
-        if self.patterns is None:
-            return parts
-        parts = [np.where(self.patterns == WHOLLY_EXCLUDED, own, part) for own, part in zip(self.planes, parts, strict=True)]
-        for pattern, rows, columns in self.edges:
-            greens = scene.with_green(self.area.metric, pattern)
-            for part, green in zip(parts, greens, strict=True):
-                part[rows, columns] = green[rows + y, columns + x]
-        return parts
-
-    def squares(self, scene: Scene, x: int, y: int) -> NDArray[np.int64]:
-        """The squared difference of each pixel at a place, added up over the planes."""
-        parts = self.seen(scene, x, y)
-        return sum(
-            (np.square(part.astype(np.int64) - own) for part, own in zip(parts, self.planes, strict=True)),
-            start=np.zeros(self.planes[0].shape, np.int64),
-        )
-
-
-def targets_of(needle: Needle) -> dict[int, Target]:
-    """Number of the area to its target, for the areas of type match; made once."""
-    if not needle.prepared and any(area.type == "match" for area in needle.areas):
-        height, width, _ = needle.rgb.shape
-        excluded = np.zeros((height, width), bool)
-        for area in needle.areas:
-            if area.type == "exclude":
-                x, y, across, down = area.box
-                excluded[y : y + down, x : x + across] = True
-        filled = needle.rgb.copy()
-        filled[excluded] = GREEN
-        scene, around = Scene(filled), neighbours(excluded)
-        for number, area in enumerate(needle.areas):
-            if area.type == "match":
-                needle.prepared[number] = _target(area, scene, excluded, around)
-    return needle.prepared
-
-
-def _target(area: Area, scene: Scene, excluded: Flags, around: NDArray[np.uint16]) -> Target:
-    x, y, width, height = area.box
-    part = np.s_[y : y + height, x : x + width]
-    patterns = np.where(excluded, np.uint16(WHOLLY_EXCLUDED), np.uint16(0)) if area.metric == "exact" else around
-    planes = [np.ascontiguousarray(plane[part]) for plane in scene.planes(area.metric)]
-    return Target(area, planes, patterns[part].copy() if patterns[part].any() else None)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a target is seen best."""
-
-    x: int
-    y: int
-
-
-def find(scene: Scene, target: Target, margin: int) -> Place | None:
-    """The place within ``margin`` pixels of its own where a target differs least; None where it does not fit there."""
     x, y, width, height = target.area.box
     screen_height, screen_width, _ = scene.rgb.shape
     left, top = max(0, x - margin), max(0, y - margin)
     right, bottom = min(screen_width, x + width + margin), min(screen_height, y + height + margin)
     if right - left < width or bottom - top < height:
         return None
-    if x + width <= right and y + height <= bottom and int(target.squares(scene, x, y).sum()) <= AS_GOOD:
-        return Place(x, y)  # none can be better by more than what counts as equal, and none is nearer
-    totals = _totals(scene, target, (left, top, right, bottom))
-    rows, columns = np.nonzero(totals <= totals.min() + AS_GOOD)
+    if x + width <= right and y + height <= bottom and (place := target.at(scene, x, y)).total <= AS_GOOD:
+        return place  # none can be better by more than what counts as equal, and none is nearer
+    window = left, top, right, bottom
+    few = _few(scene, target, window)
+    if few is not None and not len(few[0]) and only_match:
+        return None
+    if few is None or not len(few[0]):
+        totals = _totals(scene, target, window)
+        rows, columns = np.nonzero(totals <= totals.min() + AS_GOOD)
+    else:
+        rows, columns = few
     nearest = int(np.argmin((rows + top - y) ** 2 + (columns + left - x) ** 2))
-    return Place(int(columns[nearest]) + left, int(rows[nearest]) + top)
+    return target.at(scene, int(columns[nearest]) + left, int(rows[nearest]) + top)
 
 
-def _totals(scene: Scene, target: Target, window: tuple[int, int, int, int]) -> Integers:
-    """The sum of the squared differences at each place in ``window`` (left, top, right, bottom)."""
+def _few(scene: Scene, target: Target, window: Window) -> tuple[Indexes, Indexes] | None:
+    """The best places in ``window``, where the target matches; none where it does not; None where that is not quickly said."""
+    left, top, _, _ = window
+    if target.area.wanted <= 0:
+        return None
+    most = target.most + AS_GOOD
     fields = scene.fields(target.area.metric, window)
-    counted = None if target.patterns is None else target.free
-    totals = sum(one.differences(own, counted) for one, own in zip(fields, target.planes, strict=True))
+    found = places_within(fields, target.smalls, most)
+    if found is None:
+        return None
+    rows, columns, least = found
+    order = np.lexsort((columns, rows, least))
+    budget = 1 + SPARSE * fields[0].plane.size // target.planes[0].size
+    good: list[tuple[int, int, int]] = []
+    for tried, index in enumerate(order):
+        if least[index] > most + SLACK:
+            break
+        if tried > budget:
+            return None
+        row, column = int(rows[index]), int(columns[index])
+        total = target.at(scene, column + left, row + top).total
+        if total <= most:
+            good.append((total, row, column))
+            most = min(most, total + AS_GOOD)
+    best = sorted((row, column) for total, row, column in good if total <= most)
+    return np.array([row for row, _ in best], np.intp), np.array([column for _, column in best], np.intp)
+
+
+def _totals(scene: Scene, target: Target, window: Window) -> Integers:
+    """The sum of the squared differences at each place in ``window``."""
+    fields = scene.fields(target.area.metric, window)
+    totals = sum(one.differences(small) for one, small in zip(fields, target.smalls, strict=True))
     assert isinstance(totals, np.ndarray)
     return _with_edges(scene, target, window, totals) if target.edges else totals
 
 
-def _with_edges(scene: Scene, target: Target, window: tuple[int, int, int, int], totals: Integers) -> Integers:
+def _with_edges(scene: Scene, target: Target, window: Window, totals: Integers) -> Integers:
     """``totals`` with what the pixels beside excluded ones add; where it cannot matter, it may be left out.
 
     Those pixels only add to a sum. So places whose sum is without them above the best that was seen with them are out.
@@ -153,7 +110,7 @@ def _with_edges(scene: Scene, target: Target, window: tuple[int, int, int, int],
     left, top, _, _ = window
     pixels = sum(len(rows) for _, rows, _ in target.edges)
 
-    def whole(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Integers:
+    def whole(rows: Indexes, columns: Indexes) -> Integers:
         added = np.zeros(len(rows), np.int64)
         for pattern, down, across in target.edges:
             for green, own in zip(scene.with_green(target.area.metric, pattern), target.planes, strict=True):
@@ -173,14 +130,14 @@ def _with_edges(scene: Scene, target: Target, window: tuple[int, int, int, int],
     return result
 
 
-def _edges_everywhere(scene: Scene, target: Target, window: tuple[int, int, int, int]) -> Integers:
+def _edges_everywhere(scene: Scene, target: Target, window: Window) -> Integers:
     left, top, right, bottom = window
     added: Integers | None = None
     for pattern, down, across in target.edges:
         counted = np.zeros(target.planes[0].shape, bool)
         counted[down, across] = True
         for green, own in zip(scene.with_green(target.area.metric, pattern), target.planes, strict=True):
-            some = Field(green[top:bottom, left:right]).differences(own, counted)
+            some = Field(green[top:bottom, left:right]).differences(Small(own, counted))
             added = some if added is None else added + some
     assert added is not None
     return added
@@ -201,7 +158,26 @@ def compare_areas(scene: Scene, needle: Needle, search_ratio: float) -> dict[int
     Raises:
         NeedleError: the needle's picture cannot be read.
     """
-    return {number: _seen(scene, target, search_ratio) for number, target in targets_of(needle).items()}
+    targets = targets_of(needle)
+    return {number: _judged(target, find(scene, target, _margin(target, search_ratio))) for number, target in targets.items()}
+
+
+def matching_areas(scene: Scene, needle: Needle, search_ratio: float) -> dict[int, AreaMatch] | None:
+    """As `compare_areas` where all of them match; None as soon as one does not, which is quicker.
+
+    Raises:
+        NeedleError: the needle's picture cannot be read.
+    """
+    found: dict[int, AreaMatch] = {}
+    for number, target in targets_of(needle).items():
+        found[number] = _judged(target, find(scene, target, _margin(target, search_ratio), only_match=True))
+        if not found[number].matched:
+            return None
+    return found
+
+
+def _margin(target: Target, search_ratio: float) -> int:
+    return int(target.area.margin + search_ratio * (WIDEST_MARGIN - target.area.margin))
 
 
 def candidate_of(needle: Needle, found: dict[int, AreaMatch]) -> Candidate:
@@ -224,36 +200,33 @@ def ranked(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     return tuple(sorted(candidates, key=lambda one: (not one.matched, one.error, one.workaround is None, one.name)))
 
 
-def _seen(scene: Scene, target: Target, search_ratio: float) -> AreaMatch:
+def _judged(target: Target, place: Place | None) -> AreaMatch:
     area = target.area
-    place = find(scene, target, int(area.margin + search_ratio * (WIDEST_MARGIN - area.margin)))
     if place is None:
-        return _match(area, Place(area.xpos, area.ypos), 0.0, area.wanted)
-    squares = target.squares(scene, place.x, place.y)
-    similarity = _similarity(target, squares)
+        return _match(area, area.box[:2], 0.0, area.wanted)
+    similarity = _similarity(target, place)
     if similarity >= area.wanted and area.worst_tile is not None:
-        worst = _worst_tile(target, squares)
+        worst = _worst_tile(target, place.squares)
         if worst < area.worst_tile / 100:
-            found = _match(area, place, worst, area.worst_tile / 100)
+            found = _match(area, (place.x, place.y), worst, area.worst_tile / 100)
             return replace(found, metric=f"{area.metric}, worst tile")
-    return _match(area, place, similarity, area.wanted)
+    return _match(area, (place.x, place.y), similarity, area.wanted)
 
 
-def _match(area: Area, place: Place, similarity: float, wanted: float) -> AreaMatch:
+def _match(area: Area, place: tuple[int, int], similarity: float, wanted: float) -> AreaMatch:
     return AreaMatch(
-        "match", place.x, place.y, area.width, area.height, area.xpos, area.ypos,
+        "match", *place, area.width, area.height, area.xpos, area.ypos,
         similarity, wanted, similarity >= wanted, area.metric,
     )  # fmt: skip
 
 
-def _similarity(target: Target, squares: NDArray[np.int64]) -> float:
+def _similarity(target: Target, place: Place) -> float:
     if target.area.metric != "exact":
-        return similarity_of(int(squares.sum()) / (squares.size * len(target.planes)))
-    counted = squares.size if target.patterns is None else int(target.free.sum())
-    return 1 - int(np.count_nonzero(squares)) / counted if counted else 1.0
+        return similarity_of(place.total / (place.squares.size * len(target.planes)))
+    return 1 - int(np.count_nonzero(place.squares)) / target.counted if target.counted else 1.0
 
 
-def _worst_tile(target: Target, squares: NDArray[np.int64]) -> float:
+def _worst_tile(target: Target, squares: NDArray[np.int32]) -> float:
     """The similarity of the tile that differs most. What is left over at the right and at the bottom belongs to the last one."""
     height, width = squares.shape
     rows, columns = (np.arange(max(1, size // TILE)) * TILE for size in (height, width))
@@ -264,7 +237,7 @@ def _worst_tile(target: Target, squares: NDArray[np.int64]) -> float:
     sizes = in_tiles(np.ones(squares.shape, np.int64))
     if target.area.metric == "exact":
         return 1 - float((in_tiles((squares > 0).astype(np.int64)) / sizes).max())
-    return similarity_of(float((in_tiles(squares) / (sizes * len(target.planes))).max()))
+    return similarity_of(float((in_tiles(squares.astype(np.int64)) / (sizes * len(target.planes))).max()))
 
 
 def _click_points(needle: Needle, found: dict[int, AreaMatch]) -> dict[str, tuple[int, int]]:

@@ -95,6 +95,15 @@ class Description(_Part):
     tags: tuple[str, ...] = ()
     properties: tuple[str | Property, ...] = ()
 
+    def outside(self, path: Path, size: tuple[int, int]) -> list[str]:
+        """The areas that are not inside a picture of ``size``, with their places in the file at ``path``."""
+        return [
+            f"{path}: area[{number}] ({area.xpos},{area.ypos} {area.width}x{area.height}) is not inside its picture "
+            f"of {size[0]}x{size[1]}"
+            for number, area in enumerate(self.area)
+            if area.xpos + area.width > size[0] or area.ypos + area.height > size[1]
+        ]
+
     @model_validator(mode="after")
     def _is_complete(self) -> Description:
         if all(area.type == "exclude" for area in self.area):
@@ -211,32 +220,34 @@ def with_picture(needle: Needle, rgb: NDArray[np.uint8]) -> Needle:
 
 def _read(path: Path) -> tuple[Needle | None, list[str]]:
     try:
-        data = _load(path)
+        data = read_json(path)
         description = Description.model_validate(data)
     except NeedleError as error:
         return None, [error.message]
     except ValidationError as error:
-        details = error.errors()
-        deeper = {
-            one["loc"][:end] for one in details for end in range(len(one["loc"]))
-        }  # a list of which no item is right is empty
-        return None, list(dict.fromkeys(_said(path, one) for one in details if one["loc"] not in deeper))
+        return None, describe_problems(path, error)
     picture = path.with_suffix(".png")
     try:
         size = picture_size(picture)
     except PictureError as error:
         missing = not picture.exists()
         return None, [f"{path}: its picture {picture.name} is not there" if missing else f"{path}: {error.message}"]
-    needle = Needle(path.stem, path, size, description)
-    return needle, [
-        f"{path}: area[{number}] ({area.xpos},{area.ypos} {area.width}x{area.height}) is not inside its picture "
-        f"of {size[0]}x{size[1]}"
-        for number, area in enumerate(needle.areas)
-        if area.xpos + area.width > size[0] or area.ypos + area.height > size[1]
-    ]
+    return Needle(path.stem, path, size, description), description.outside(path, size)
 
 
-def _load(path: Path) -> Mapping[str, Any]:
+def describe_problems(path: Path, error: ValidationError) -> list[str]:
+    """What pydantic found wrong with the needle at ``path``, in sentences with their places."""
+    details = error.errors()
+    deeper = {one["loc"][:end] for one in details for end in range(len(one["loc"]))}  # a list of which no item is right is empty
+    return list(dict.fromkeys(_said(path, one) for one in details if one["loc"] not in deeper))
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """The JSON object in a file, whatever is in it.
+
+    Raises:
+        NeedleError: it is not there, or no JSON object.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_JSON_BYTES + 1)
@@ -277,7 +288,7 @@ _KNOWN = {*Area.model_fields, "text", "id", "name", "max_offset", "offset", "pro
 
 def _suspicious(needle: Needle) -> list[str]:
     found = []
-    data = _load(needle.path)
+    data = read_json(needle.path)
     if not needle.tags:
         found.append(f"{needle.path}: it has no tags, so it is found by its name only")
     for number, (raw, area) in enumerate(zip(data["area"], needle.areas, strict=True)):
@@ -287,8 +298,10 @@ def _suspicious(needle: Needle) -> list[str]:
             found.append(f"{place}: the key {key!r} means nothing{f', is {near[0]!r} meant?' if near else ''}")
         if area.type == "ocr" and not area.refstr:
             found.append(f"{place}: no refstr says which text must be read there, so it is not compared")
-        if area.type == "match" and _is_flat(needle, area):
-            found.append(f"{place}: it is of one colour only, and matches any surface of about its grey")
+        if area.type == "match" and area.metric != "exact" and _is_flat(needle, area):
+            found.append(
+                f"{place}: it is of one colour only, so it is seen on any surface of about that; metric exact is stricter"
+            )
         if area.type == "exclude" and not any(_overlap(area, other) for other in needle.areas if other.type == "match"):
             found.append(f"{place}: it excludes nothing, as no area of type match is there")
     return found

@@ -42,6 +42,11 @@ class Restless:
     area: Area
     times: int
 
+    @property
+    def how_often(self) -> str:
+        """``changed 14 times``."""
+        return "changed once" if self.times == 1 else f"changed {self.times} times"
+
 
 @dataclass(frozen=True)
 class _Cursor:
@@ -206,11 +211,8 @@ class _Tiles:
 
 
 def describe_restless(found: list[Restless]) -> str:
-    """What moves, in words: ``16x16 at 1184,0 changed 14 times, 640x16 at 0,784 3 times``."""
-    parts = [f"{one.area} {'once' if one.times == 1 else f'{one.times} times'}" for one in found[:TOLD]]
-    if not parts:
-        return ""
-    parts[0] = parts[0].replace(str(found[0].area), f"{found[0].area} changed", 1)
+    """What moves, in words: ``16x16 at 1184,0 changed 14 times, 640x16 at 0,784 changed 3 times``."""
+    parts = [f"{one.area} {one.how_often}" for one in found[:TOLD]]
     return ", ".join(parts) + (f", and {len(found) - TOLD} other areas" if len(found) > TOLD else "")
 
 

@@ -61,7 +61,6 @@ def _listed(shots: Sequence[Shot]) -> Iterator[str]:
     yield "ffconcat version 1.0\n"
     for shot, seconds in zip(shots, durations(shots), strict=True):
         yield f"file {shot.file.name}\nduration {seconds:.3f}\n"
-    yield f"file {shots[-1].file.name}\n"  # the duration of the last one counts only when another one follows
 
 
 async def _encode(ffmpeg: Path, listing: Path, shots: Sequence[Shot], codec: Sequence[str], target: Path) -> bool:

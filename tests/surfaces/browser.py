@@ -43,7 +43,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 """Chromium reads commands from descriptor 3 and answers on 4; both are put high first, so that neither hides the other."""
 
-KEYS = {"ArrowDown": 40, "ArrowUp": 38, "ArrowRight": 39, "ArrowLeft": 37, "Enter": 13, "Escape": 27, "f": 70}
+KEYS = {"ArrowDown": 40, "ArrowUp": 38, "ArrowRight": 39, "ArrowLeft": 37, "Enter": 13, "Escape": 27, "f": 70, "j": 74, "k": 75}
 
 
 class Browser:
@@ -124,7 +124,7 @@ class Browser:
     def press(self, key: str) -> None:
         """Press and release ``key``."""
         code = KEYS[key]
-        text = {"text": "\r" if key == "Enter" else key} if key in ("Enter", "f") else {}
+        text = {"text": "\r" if key == "Enter" else key} if key == "Enter" or len(key) == 1 else {}
         self._call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
         self._call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 

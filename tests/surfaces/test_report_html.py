@@ -149,10 +149,178 @@ def test_the_list_of_failures_and_the_strip_lead_to_their_steps(browser: Browser
     browser.open(reports["forty_failures"])
     browser.click(".others a[href='#step-6']")
     assert browser.until("document.getElementById('step-6').querySelector('details').open")
+    browser.click(".strip a[href='#step-5']")
+    assert browser.until(f"{FOCUSED} === 'step-5'")
     browser.press("f")
-    browser.click(".film a[href='#step-3']")
+    browser.evaluate("void (location.hash = '#step-3')")
     assert browser.until(f"{FOCUSED} === 'step-3'")
     assert not browser.evaluate("document.getElementById('only-failures').checked")
+
+
+STRIP = "[...document.querySelectorAll('.strip a')].filter(one => one.offsetParent).map(one => one.hash)"
+
+
+def test_the_strip_is_walked_with_arrows_and_has_only_failures_where_that_is_wanted(
+    browser: Browser, reports: dict[str, Path]
+) -> None:
+    browser.open(reports["forty_needles"])
+    assert len(browser.evaluate(STRIP)) == 81
+    browser.press("f")
+    assert browser.evaluate(STRIP)[:3] == ["#step-2", "#step-4", "#step-6"]
+    browser.evaluate("document.querySelector('.strip .failure a').focus()")
+    for _ in range(20):
+        browser.press("ArrowRight")
+    browser.press("ArrowLeft")
+    assert browser.evaluate("document.activeElement.hash") == "#step-40"
+    assert in_view(browser, ".strip a[href='#step-40']")
+    browser.press("Enter")
+    assert browser.until(f"{FOCUSED} === 'step-40' && document.querySelector('#step-40 details').open")
+
+
+def test_j_and_k_go_from_failure_to_failure_and_close_what_they_opened(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["forty_needles"])
+    opened = "[...document.querySelectorAll('.steps details[open]')].map(one => one.parentElement.id)"
+    for key in "jjjk":
+        browser.press(key)
+    assert browser.evaluate(FOCUSED) == "step-4"
+    assert browser.evaluate(opened) == ["step-4"]
+    assert browser.evaluate("document.getElementById('which-failure').textContent") == "failure 2 of 40"
+    assert in_view(browser, "#step-4 .stage")
+    browser.click("#next-failure")
+    assert browser.evaluate(opened) == ["step-6"]
+    browser.evaluate("document.querySelector('#step-80 summary').focus()")
+    assert browser.evaluate("document.getElementById('next-failure').disabled")
+    browser.press("j")
+    assert browser.evaluate(FOCUSED) == "step-80"
+
+
+def test_a_workaround_is_told_in_words(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["forty_needles"])
+    assert "passed" in browser.evaluate("document.querySelector('#step-1 summary').textContent")
+    assert "workaround: boo#123" in browser.evaluate("document.querySelector('#step-1 summary').textContent")
+    assert browser.evaluate("document.querySelector('.strip a').textContent").endswith("workaround")
+
+
+def shown(browser: Browser, selector: str) -> tuple[int, int, int]:
+    """The colour in the middle of an element, as it is seen."""
+    x, y = browser.evaluate(
+        f"(box => [box.x + box.width / 2, box.y + box.height / 2])(document.querySelector({selector!r}).getBoundingClientRect())"
+    )
+    return Image.open(io.BytesIO(browser.picture())).convert("RGB").getpixel((round(x), round(y)))  # type: ignore[return-value]
+
+
+RANGE = ".headline .candidate:not([hidden]) input[type=range]"
+
+
+def test_the_slider_shows_what_was_expected_over_what_was_seen(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["needle_differs"])
+    in_middle_of_title_bar = ".headline .box.good rect"
+    assert browser.evaluate(f"document.querySelector('{RANGE}').value") == "59"  # through the area that differs
+    browser.evaluate(f"document.querySelector('{RANGE}').focus()")
+    width = "Number(document.querySelector('.headline .expected').getAttribute('width'))"
+    browser.press("ArrowRight")
+    assert browser.evaluate(width) == pytest.approx(1280 * 0.60)
+    assert shown(browser, in_middle_of_title_bar) == (59, 68, 80)  # in both pictures, though the window has moved
+    button = ".headline .candidate:not([hidden]) .box.bad rect"
+    for _ in range(12):
+        browser.press("ArrowLeft")
+    assert shown(browser, button)[0] > 150  # red: Cancel
+    browser.evaluate(
+        f"(range => {{ range.value = 100; range.dispatchEvent(new Event('input')); }})(document.querySelector('{RANGE}'))"
+    )
+    red, _, blue = shown(browser, button)
+    assert blue > red  # blue: Log in
+
+
+def test_the_slider_follows_the_mouse_on_the_picture(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["needle_differs"])
+    browser.click(".headline .box.good rect")
+    assert browser.evaluate(f"Number(document.querySelector('{RANGE}').value)") == 50
+
+
+def test_the_difference_leaves_only_what_is_not_alike(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["needle_differs"])
+    browser.click(".headline .difference")
+    assert shown(browser, ".headline .box.good rect") == (0, 0, 0)
+    assert sum(shown(browser, ".headline .box.bad rect")) > 100
+    assert browser.evaluate(f"document.querySelector('{RANGE}').disabled")
+
+
+def test_candidates_are_switched_by_keys(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["needle_differs"])
+    seen = "[...document.querySelectorAll('.headline .candidate')].filter(one => one.offsetParent).map(one => one.id)"
+    assert browser.evaluate(seen) == ["screen-first-1"]
+    browser.evaluate("document.querySelector('.headline .candidates input').focus()")
+    browser.press("ArrowDown")
+    assert browser.evaluate(seen) == ["screen-first-2"]
+    assert browser.evaluate(FOCUSED) is None  # the arrow chose a needle, and did not go to a step
+
+
+def test_a_comparison_is_enlarged_and_put_back(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["needle_differs"])
+    before = browser.evaluate("document.querySelector('.stage').getBoundingClientRect().width")
+    browser.click(".headline .enlarge")
+    assert browser.evaluate("document.getElementById('stage').open")
+    assert browser.evaluate("document.querySelector('#stage .stage').getBoundingClientRect().width") > 1.15 * before
+    browser.press("Escape")
+    assert browser.until("document.querySelector('.headline .compare') !== null")
+    assert browser.evaluate("document.activeElement.className") == "enlarge"
+
+
+def test_without_scripts_all_candidates_are_there(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.allow_scripts(False)
+    browser.open(reports["needle_differs"])
+    assert browser.evaluate("[...document.querySelectorAll('.headline .stage')].filter(one => one.checkVisibility()).length") == 3
+
+
+def film_pixel(browser: Browser, x: int, y: int) -> list[int]:
+    script = f"[...document.querySelector('.film-view:not([hidden]) canvas').getContext('2d').getImageData({x}, {y}, 1, 1).data]"
+    return list(browser.evaluate(script))[:3]
+
+
+SHOWN = "document.querySelector('.film-view:not([hidden])').dataset.shown"
+
+
+def test_the_film_begins_at_the_failure_and_is_scrubbed_by_keys(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["needle_differs"])
+    assert browser.until(f"{SHOWN} === '27'")
+    assert "3 the desktop is locked" in browser.evaluate("document.querySelector('.moment').textContent")
+    cancel = film_pixel(browser, 700, 455)
+    browser.evaluate("document.querySelector('.scrub input').focus()")
+    browser.press("ArrowLeft")
+    browser.press("ArrowLeft")
+    assert browser.until(f"{SHOWN} === '25'")
+    login = film_pixel(browser, 700, 455)
+    assert (cancel[0] > cancel[2], login[0] < login[2]) == (True, True)  # a red button, and a blue one before
+    assert "picture 26 of 28" in browser.evaluate("document.querySelector('.scrub input').getAttribute('aria-valuetext')")
+    browser.evaluate(
+        "(range => { range.value = 0; range.dispatchEvent(new Event('input')); })(document.querySelector('.scrub input'))"
+    )
+    assert browser.until(f"{SHOWN} === '0'")
+    assert browser.evaluate("document.querySelector('canvas').width") == 640  # the screen was smaller then
+    browser.click(".after")
+    assert browser.until(f"{SHOWN} === '1'")
+    assert browser.evaluate("document.querySelector('canvas').width") == 1280
+
+
+def test_a_step_leads_to_the_film_of_its_machine_at_its_end(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["restless"])
+    assert browser.evaluate("document.getElementById('film-choice').value") == "2"  # of the machine that failed
+    browser.evaluate("document.querySelector('#step-1 details').open = true")
+    browser.click("#step-1 .to-film")
+    assert browser.until(f"{SHOWN} === '0'")
+    assert browser.evaluate("document.querySelector('.film-view:not([hidden])').id") == "film-1"
+    assert browser.evaluate("document.activeElement.matches('#film-1 .scrub input')")
+    assert film_pixel(browser, 300, 200) == [0, 0, 0]
+
+
+def test_a_film_plays_and_ends(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["restless"])
+    browser.evaluate("void (document.getElementById('film-choice').value = 1)")
+    browser.evaluate("document.getElementById('film-choice').dispatchEvent(new Event('change'))")
+    browser.click("#film-1 .play")
+    assert browser.until(f"{SHOWN} === '2'")
+    assert browser.until("document.querySelector('#film-1 .play').textContent === 'play'")
 
 
 def test_a_link_to_a_step_opens_it(browser: Browser, reports: dict[str, Path]) -> None:
@@ -209,7 +377,7 @@ CONTRAST = """(() => {
     const colour = rgb(getComputedStyle(node).backgroundColor); if (colour.length === 3 || colour[3] > 0) { return colour; } }
     return [255, 255, 255]; };
   document.querySelectorAll('details').forEach(step => { step.open = true; });
-  return [...document.querySelectorAll('body *')].filter(node => node.offsetParent !== null
+  return [...document.querySelectorAll('body *')].filter(node => node.offsetParent !== null && !node.closest('svg')
       && [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())).map(node => {
     const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
     return [(a + 0.05) / (b + 0.05), node.tagName + '.' + node.className];
@@ -218,7 +386,9 @@ CONTRAST = """(() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["passed", "failed_command", "panic", "timed_out", "nested", "forty_failures"])
+@pytest.mark.parametrize(
+    "name", ["passed", "failed_command", "panic", "timed_out", "nested", "forty_failures", "needle_differs", "restless"]
+)
 def test_all_texts_have_contrast_enough(browser: Browser, reports: dict[str, Path], name: str, scheme: str) -> None:
     browser.prefer(prefers_color_scheme=scheme)
     browser.open(reports[name])

@@ -209,6 +209,16 @@ def test_no_place_at_all(host: Host) -> None:
     ]
 
 
+def test_screens_are_compared_out_of_the_one_file(host: Host) -> None:
+    needles = TOP / "screenshots"
+    status, stdout, stderr = host.run(
+        "needle", "check", needles, "--screen", needles / "builtin-cleared.png", "--search-ratio", "1"
+    )
+    assert (status, stderr) == (1, "")
+    assert "builtin-cleared: matches" in stdout
+    assert "builtin-welcome: does not match" in stdout
+
+
 def on_a_disk_of(size: str, folder: Path, options: str = "") -> tuple[object, ...]:
     flags = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
     script = f"mount -t tmpfs -o size={size}{options} tmpfs '{folder}' && exec \"$@\""
@@ -231,8 +241,8 @@ def test_a_home_on_a_file_system_that_forbids_it(host: Host, options: str) -> No
 def test_a_file_that_was_damaged_on_its_way(host: Host) -> None:
     content = bytearray(host.file.read_bytes())
     with zipfile.ZipFile(host.file) as packed:
-        largest = max(packed.infolist(), key=lambda info: info.file_size)
-    content[largest.header_offset + largest.file_size // 2] ^= 0xFF
+        largest = max(packed.infolist(), key=lambda info: info.compress_size)
+    content[largest.header_offset + largest.compress_size // 2] ^= 0xFF
     host.file.write_bytes(content)
     status, _, stderr = host.run("--version")
     assert status == 3

@@ -8,7 +8,20 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from qa.report.folder import ResultsFolder
-from qa.scenario.results import CommandOutcome, HostResult, MachineResult, RunResult, StepResult
+from qa.scenario.results import (
+    AreaResult,
+    CandidateResult,
+    CommandOutcome,
+    FilmFrameResult,
+    FilmResult,
+    HostResult,
+    MachineResult,
+    RunResult,
+    ScreenResult,
+    StepResult,
+)
+from qa.screen.cutting import cut_film
+from qa.screen.film import Shot
 
 HOST = HostResult(
     qemu="10.0.2 (Debian 1:10.0.2+ds-1~bpo12+1)",
@@ -320,5 +333,215 @@ def hostile(out: Path) -> ResultsFolder:
     return made
 
 
+def desktop(button: str = "Log in", user: str = "anna", *, moved: int = 0, theme: str = "#2f4f6f") -> Image.Image:
+    """A desktop with a login window, as a guest could show it."""
+    picture = Image.new("RGB", (1280, 800), theme)
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 0, 1279, 27), fill="#20262e")
+    draw.text((12, 5), "Applications   Places", fill="#e8e8e8", font_size=15)
+    draw.text((1180, 5), "Thu 10:41", fill="#e8e8e8", font_size=15)
+    left, top = 440 + moved, 250
+    draw.rectangle((left, top, left + 400, top + 270), fill="#f4f4f2", outline="#11151a")
+    draw.rectangle((left, top, left + 400, top + 34), fill="#3b4450")
+    draw.text((left + 14, top + 8), "Welcome", fill="#ffffff", font_size=17)
+    for number, (label, value) in enumerate((("User", user), ("Password", "••••••"))):
+        draw.text((left + 30, top + 72 + 56 * number), label, fill="#333333", font_size=16)
+        draw.rectangle(
+            (left + 130, top + 64 + 56 * number, left + 370, top + 98 + 56 * number), fill="#ffffff", outline="#8a919b"
+        )
+        draw.text((left + 140, top + 71 + 56 * number), value, fill="#111111", font_size=16)
+    draw.rectangle((left + 250, top + 200, left + 370, top + 240), fill="#3a7bd5" if button == "Log in" else "#b9403a")
+    draw.text((left + 275, top + 209), button, fill="#ffffff", font_size=18)
+    return picture
+
+
+def area(x: int, y: int, width: int, height: int, similarity: float, **more: object) -> AreaResult:
+    fields: dict[str, object] = {"kind": "match", "x": x, "y": y, "width": width, "height": height, "from_x": x, "from_y": y}
+    fields |= {"similarity": similarity, "wanted": 0.96, "matched": similarity >= 0.96, "metric": "openqa"}
+    return AreaResult.model_validate(fields | more)
+
+
+def needle(folder: ResultsFolder, name: str, picture: Image.Image, areas: list[AreaResult], **more: object) -> CandidateResult:
+    """A candidate whose picture lies in the folder."""
+    file = folder.path / "needles" / f"{name}.png"
+    file.parent.mkdir(exist_ok=True)
+    if not file.exists():
+        picture.save(file, compress_level=1)
+    counting = [one for one in areas if one.kind != "exclude"]
+    error = sum((1 - one.similarity) ** 2 for one in counting) / max(len(counting), 1)
+    fields: dict[str, object] = {
+        "needle": name,
+        "source": f"needles/{name}.png",
+        "picture": f"needles/{name}.png",
+        "error": error,
+    }
+    return CandidateResult.model_validate(fields | {"matched": all(one.matched for one in areas), "areas": areas} | more)
+
+
+def looked(folder: ResultsFolder, name: str, seen: Image.Image, **more: object) -> ScreenResult:
+    """What was seen, with its frame in the folder."""
+    file = folder.shots / f"{name}-seen.png"
+    if not file.exists():
+        seen.save(file, compress_level=1)
+    fields: dict[str, object] = {"wanted": "needle login-window", "frame": f"shots/{name}-seen.png"}
+    return ScreenResult.model_validate(fields | {"width": seen.width, "height": seen.height} | more)
+
+
+def filmed(folder: ResultsFolder, pictures: list[tuple[float, Image.Image]], machine: str = "machine", **more: str) -> FilmResult:
+    """A film of ``pictures`` with their times, cut as after a run."""
+    shots = []
+    for number, (at, picture) in enumerate(pictures):
+        file = folder.path / f".{machine}-{number}.png"
+        picture.save(file)
+        shots.append(Shot(at, file, picture.width, picture.height, file.stat().st_size))
+    cuts = cut_film(shots, folder.path / "film" / machine)
+    for shot in shots:
+        shot.file.unlink()
+    frames = [
+        FilmFrameResult(
+            at=cut.shot.at, file=folder.relative(cut.file), x=cut.x, y=cut.y, width=cut.shot.width, height=cut.shot.height
+        )
+        for cut in cuts
+    ]
+    return FilmResult(
+        machine=machine, file=more.get("file", ""), seen=len(pictures), frames=frames, branch=more.get("branch", "")
+    )
+
+
+def boot_film(folder: ResultsFolder, *endings: Image.Image) -> FilmResult:
+    """The screen from power-on: another size, a console on which lines appear, and then ``endings``, a second apart."""
+    firmware = Image.new("RGB", (640, 480), "black")
+    ImageDraw.Draw(firmware).text((250, 220), "UEFI", fill="white", font_size=40)
+    pictures = [(0.4, firmware)]
+    console = Image.new("RGB", (1280, 800), "black")
+    for number in range(24):
+        ImageDraw.Draw(console).text(
+            (12, 8 + 22 * number), f"[    {number / 10:.3f}] started service {number}", fill="#c8c8c8", font_size=18
+        )
+        pictures.append((1.0 + number / 4, console.copy()))
+    return filmed(folder, [*pictures, *((8.0 + number, picture) for number, picture in enumerate(endings))])
+
+
+def needle_differs(out: Path) -> ResultsFolder:
+    """A button on the screen is another one than in the best of three needles, and the window has moved a little."""
+    made = folder(out, run("login", "timeout", 1, []))
+    seen = desktop("Cancel", moved=3)
+    best = [
+        area(443, 250, 400, 34, 1.0, from_x=440),
+        area(693, 450, 120, 40, 0.7312, from_x=690),
+        area(573, 314, 240, 34, 0.9987, from_x=570),
+        area(1170, 0, 100, 27, 1.0, kind="exclude", matched=True),
+    ]
+    old = [
+        area(440, 250, 400, 34, 0.81),
+        area(690, 450, 120, 40, 0.412),
+        area(573, 314, 240, 34, 0.91, kind="text", text="annna"),
+    ]
+    candidates = [
+        needle(made, "login-window", desktop(), best),
+        needle(made, "login-window-2024", desktop(theme="#6f5f2f", user="root"), old),
+        needle(made, "login-text", desktop("OK"), [area(12, 5, 160, 20, 0.2)], workaround="bug 4711"),
+    ]
+    detail = "machine: needle login-window did not happen within 30 s: login-window is the nearest, its area 2 is 73.1 % alike"
+    steps = [
+        step("1", "boot", 0.0, 7.0, detail="ready after 7.0 s over the root shell"),
+        step("2", "wait_for_still_screen: 1s", 7.0, 1.5, detail="still for 1.0 s", screen=looked(made, "step-2", desktop())),
+        step(
+            "3",
+            "the desktop is locked",
+            8.5,
+            30.0,
+            verb="wait_for_screen",
+            outcome="timeout",
+            detail=detail,
+            hint="look at the candidates; run --accept takes what was seen as the new reference",
+            place="examples/login.yaml:9:5",
+            screen=looked(made, "step-3", seen, candidates=candidates),
+            evidence=["shots/step-3-failed.png", "evidence/3-console.txt"],
+        ),
+        step("4", "click: {text: Log in}", 38.5, 0.0, outcome="skipped", detail="an earlier step did not pass"),
+    ]
+    (made.shots / "step-3-failed.png").write_bytes((made.shots / "step-3-seen.png").read_bytes())
+    made.evidence_path("3", "console").write_text("\n".join(BOOT_LOG.splitlines()[-8:]) + "\ndebian login: ")
+    film = boot_film(made, desktop(), desktop("Cancel"), seen)
+    (made.path / "film-machine.mp4").write_bytes(b"a video")
+    film.file = "film-machine.mp4"
+    made.write_result(run("login", "timeout", 1, steps, reason=f"step 3: {detail}", films=[film], duration_s=39.0))
+    return made
+
+
+def forty_needles(out: Path) -> ResultsFolder:
+    """Forty screens that differ, after a theme was changed, and one that passed with a workaround."""
+    made = folder(out, run("themes", "failed", 1, []))
+    reference = desktop()
+    soft = needle(made, "panel-blurred", reference, [area(0, 0, 300, 27, 0.99)], workaround="boo#123: the panel is drawn twice")
+    steps = [
+        step(
+            "1",
+            "assert_screen: panel",
+            0.0,
+            0.2,
+            screen=looked(made, "step-1", reference, candidates=[soft]),
+            detail="needle panel-blurred, a workaround for boo#123: the panel is drawn twice",
+        )
+    ]
+    for number in range(2, 82):
+        fails = number % 2 == 0
+        seen = desktop("Log in", f"user{number}", theme="#5f2f4f") if fails else reference
+        candidate = needle(
+            made, "login-window", reference, [area(440, 250, 400, 34, 1.0), area(100, 100, 200, 120, 0.31 if fails else 1.0)]
+        )
+        more = (
+            {"outcome": "failed", "detail": "needle login-window is not on the screen: area 2 is 31.0 % alike"} if fails else {}
+        )
+        screen_result = looked(made, f"step-{number}" if fails else "passing", seen, candidates=[candidate])
+        steps.append(step(str(number), f"assert_screen: page {number}", number * 0.5, 0.2, screen=screen_result, **more))
+    made.write_result(run("themes", "failed", 1, steps, reason="40 of 81 steps failed"))
+    return made
+
+
+def restless(out: Path) -> ResultsFolder:
+    """The screen does not become still, and a display that was off before; two machines, each with a film."""
+    two = [
+        machine("web", console="console-web.log", qemu_log="qemu-web.log"),
+        machine("db", console="console-db.log", qemu_log="qemu-db.log"),
+    ]
+    made = folder(out, run("restless", "timeout", 1, [], machines=two))
+    dark = Image.new("RGB", (640, 480), "black")
+    detail = "web: a screen that is still for 2.0 s did not happen within 1 min 00 s: 112x32 at 1168,0 changed 31 times"
+    marks = [{"label": "changed 31 times", "x": 1168, "y": 0, "width": 112, "height": 32}]
+    note = 'the display is off: QEMU shows "Display output is not active."'
+    steps = [
+        step(
+            "1",
+            "assert_screen: black",
+            0.5,
+            0.1,
+            machine="db",
+            screen=looked(made, "step-1", dark, note=note, wanted="needle black"),
+        ),
+        step(
+            "2",
+            "wait_for_still_screen",
+            1.0,
+            60.0,
+            machine="web",
+            outcome="timeout",
+            detail=detail,
+            screen=looked(made, "step-2", desktop(), marks=marks, wanted="a screen that is still for 2.0 s"),
+        ),
+    ]
+    films = [
+        filmed(made, [(0.5, dark), (2.0, desktop()), (3.0, desktop("Stop"))], "db"),
+        filmed(made, [(float(number), desktop(user="x" * number)) for number in range(1, 12)], "web"),
+    ]
+    made.write_result(run("restless", "timeout", 1, steps, reason=detail, machines=two, films=films))
+    return made
+
+
 Sample = Callable[[Path], ResultsFolder]
-ALL: tuple[Sample, ...] = (passed, failed_command, panic, timed_out, interrupted, forty_failures, nested, no_machine, hostile)
+SCREENS: tuple[Sample, ...] = (needle_differs, forty_needles, restless)
+ALL: tuple[Sample, ...] = (
+    *(passed, failed_command, panic, timed_out, interrupted, forty_failures, nested, no_machine, hostile),
+    *SCREENS,
+)

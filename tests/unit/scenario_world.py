@@ -23,6 +23,7 @@ from qa.scenario.results import RunResult
 from qa.scenario.runner import run_script
 from qa.scenario.schema import Duration
 from qa.scenario.script import Script
+from qa.screen.sight import Sight
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,14 @@ class FakeMachine:
         """The console's last lines."""
         return "Welcome\nlogin:"
 
+    async def look(self, at: str) -> Sight:
+        """Look for something on the screen."""
+        answer = self._answers[at]
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, Sight)
+        return answer
+
     async def copy_to(self, source: Path, target: str) -> None:
         """Copy a file."""
         self.memory += (source.read_text(),)
@@ -182,6 +191,7 @@ CATALOGUE = Catalogue(
         operation_of(FakeMachine.wait_for_open_port, group="waiting", bare="port"),
         operation_of(FakeMachine.read_console, group="looking"),
         operation_of(FakeMachine.screenshot, group="looking", bare="name"),
+        operation_of(FakeMachine.look, group="looking", bare="at"),
         operation_of(FakeMachine.copy_to, group="files"),
         operation_of(FakeMachine.reboot, group="power"),
         operation_of(FakeMachine.snapshot, group="state", bare="name"),

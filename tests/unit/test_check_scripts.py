@@ -16,7 +16,7 @@ from qa.operations.options import MachineOptions
 from qa.scenario.json_schema import script_schema
 from qa.scenario.reader import Given, parse_variables, read_scripts
 from qa.scenario.script import Script
-from qa.scenario.suggestions import ELSEWHERE, LATER
+from qa.scenario.suggestions import ELSEWHERE
 
 FIVE_MISTAKES = """
     name: five mistakes
@@ -179,7 +179,7 @@ def test_hints_name_only_verbs_that_there_are() -> None:
 
     words = {word.strip(":,;(){}") for hint in ELSEWHERE.values() for word in hint.split()}
     verbs = {word for word in words if "_" in word and not word.startswith("exit")}
-    assert verbs <= {*REAL, *STRUCTURE, *LATER}
+    assert verbs <= {*REAL, *STRUCTURE}
 
 
 def run_check(*arguments: object) -> tuple[int, str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tty
+from contextlib import suppress
 
 import pytest
 
+from qa.deadline import Deadline
 from qa.guest.channel import CommandResult, Kept
 from qa.guest.shell_script import UNIT, UNIT_NAME, control_prelude, quote_line, slot_prelude, smbios_strings
 
@@ -66,6 +69,29 @@ def test_the_scripts_are_no_bashisms(shell: list[str], script: str) -> None:
 def test_the_control_shell_says_when_it_is_ready(shell: list[str]) -> None:
     ran = subprocess.run(shell, input=control_prelude().encode(), capture_output=True, check=True)
     assert ran.stdout == b"\x1eanima-qa-shell ready\n"
+
+
+def test_the_control_shell_ends_when_the_system_goes_down() -> None:
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    with subprocess.Popen(
+        ["bash", "--norc", "--noprofile"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        try:
+            os.write(ours, control_prelude().encode())
+            said = b""
+            while b"ready\n" not in said:
+                said += os.read(ours, 4096)
+            deadline = Deadline.after(20)
+            while process.poll() is None and not deadline.expired:
+                process.terminate()  # again, because bash sees one that comes just before it reads only after the next key
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+            assert process.poll() == 0
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(theirs)
 
 
 def test_a_terse_environment_gets_the_paths_of_administrators() -> None:

@@ -17,7 +17,9 @@ from qa.sizes import parse_size
 NAMES = """
     execute succeed fail wait_until_succeeds wait_until_fails
     wait_for_ready wait_for_unit wait_for_open_port wait_for_closed_port wait_for_file wait_for_console_text wait_for_shutdown
-    wait_for_still_screen screenshot read_console send_key send_chars send_console copy_to copy_from
+    wait_for_still_screen wait_for_screen assert_screen screenshot read_console send_key send_chars send_console
+    click drag scroll move_mouse copy_to copy_from
+    wait_for_text read_screen_text
     boot shutdown reboot crash pause resume snapshot restore
 """
 VERBS = set(NAMES.split())
@@ -81,7 +83,8 @@ def test_what_does_not_fit_is_an_error_at_its_place(name: str, value: Any, place
 
 def test_only_what_waits_takes_a_timeout() -> None:
     assert {name for name, operation in CATALOGUE.items() if "timeout" not in operation.arguments.model_fields} == {
-        "screenshot", "read_console", "send_key", "send_chars", "send_console", "crash", "pause", "resume", "snapshot", "restore",
+        "screenshot", "read_screen_text", "read_console", "send_key", "send_chars", "send_console", "crash", "pause", "resume",
+            "snapshot", "restore",
     }  # fmt: skip
 
 

@@ -164,3 +164,18 @@ def test_a_guest_cannot_attach_files(tmp_path: Path) -> None:
     texts = [text for tag in ("system-out", "system-err", "failure") for text in (one.text or "" for one in root.iter(tag))]
     assert len(texts) == 3
     assert not any("[[ATTACHMENT|" in text for text in texts)
+
+
+def test_a_screen_that_differs_names_the_best_needle_and_attaches_what_was_seen(tmp_path: Path) -> None:
+    case = cases(junit(samples.needle_differs(tmp_path)))["login/the desktop is locked"]
+    failure = case.find("failure")
+    assert failure is not None
+    assert "login-window, the best of 3: 1 of 3 areas differs" in (failure.text or "")
+    assert "2 120x40 at 693,450: 73.1 % alike, differs, 96 % wanted" in (failure.text or "")
+    assert "shots/step-3-seen.png]]" in (case.findtext("system-out") or "")
+
+
+def test_a_workaround_passes_and_is_told(tmp_path: Path) -> None:
+    case = cases(junit(samples.forty_needles(tmp_path)))["themes/assert_screen: panel"]
+    assert case.find("failure") is None
+    assert "it passed with a workaround: boo#123: the panel is drawn twice" in (case.findtext("system-out") or "")

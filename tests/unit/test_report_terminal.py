@@ -350,3 +350,19 @@ def test_the_names_of_runs_keep_their_ends() -> None:
     bus.emit(run_started(name))
     bus.emit(finished(name))
     assert text_of(console).splitlines()[-1].startswith("a script whose name is …image=debian-13, cpus=2) | ok")
+
+
+def test_a_screen_that_differs_is_told_with_the_best_needle_and_its_areas(tmp_path: Path) -> None:
+    text = failures(samples.needle_differs(tmp_path))
+    assert "  screen      | login-window, the best of 3: 1 of 3 areas differs, the worst is 73.1 % alike\n" in text
+    assert "| 2 120x40 at 693,450: 73.1 % alike, differs, 96 % wanted\n" in text
+    assert "| 4 100x27 at 1170,0: left out\n" in text
+    assert "last frame  " in text
+    assert "shots/step-3-seen.png" in text
+
+
+async def test_workarounds_are_counted_in_the_summary(tmp_path: Path) -> None:
+    folder = samples.forty_needles(tmp_path)
+    console = Console(file=io.StringIO(), width=200)
+    print_summary(folder.read_result(), console, folder)
+    assert "81 steps, 40 failed, 1 with a workaround in" in text_of(console)

@@ -71,6 +71,24 @@ def test_trees_are_merged_without_what_nobody_needs(wheels: ModuleType, tmp_path
     }  # fmt: skip
 
 
+def test_a_file_that_tells_how_it_was_compiled_may_differ_and_half_of_a_package_may_stay_out(
+    wheels: ModuleType, tmp_path: Path
+) -> None:
+    extra = {"numpy/random/mtrand.py": "", "numpy/_core/_simd.cpython-311.so": "", "numpy/_core/lib/libnpymath.a": ""}
+    one = wheel(tmp_path / "one.whl", **{"numpy/__config__.py": "3.11", **extra})
+    two = wheel(tmp_path / "two.whl", **{"numpy/__config__.py": "3.12"})
+    wheels.merge([one, two], tmp_path / "tree")
+    files = [path for path in (tmp_path / "tree").rglob("*") if path.is_file()]
+    assert [path.read_text() for path in files] == ["3.11"]
+
+
+def test_all_pythons_get_the_same_version_of_a_package(wheels: ModuleType) -> None:
+    pythons = [dict(line.split()[0].split("==") for line in wheels.locked(LOCK, python, "x86_64")) for python in wheels.PYTHONS]
+    assert {
+        name for one in pythons for name, version in one.items() if any(other.get(name, version) != version for other in pythons)
+    } == set()
+
+
 def test_files_that_differ_stop_the_build(wheels: ModuleType, tmp_path: Path) -> None:
     one, two = wheel(tmp_path / "one.whl", **{"a.py": "1"}), wheel(tmp_path / "two.whl", **{"a.py": "2"})
     with pytest.raises(wheels.Conflict, match=r"a\.py differs between one\.whl and two\.whl"):

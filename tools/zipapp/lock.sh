@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Write the lock files anew: the newest versions that pyproject.toml and requirements-build.in allow, with the digests of all
-# their files, for every Python and architecture at once. What was locked stays as it is unless --upgrade is given.
+# their files, for every Python and architecture at once; one version of each package for all Pythons, since they share a tree. What was locked stays as it is unless --upgrade is given.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -16,7 +16,7 @@ fi
 lock() {
     local source=$1 target=$2
     shift 2
-    "$venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+    "$venv/bin/uv" pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-annotate \
         --custom-compile-command tools/zipapp/lock.sh "$@" -o "$target" "$source"
 }
 

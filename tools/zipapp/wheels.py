@@ -20,12 +20,23 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 GLIBCS = ("2_17", "2_24", "2_26", "2_27", "2_28", "2_31", "2_34")
 
 LEFT_OUT_FOLDERS = {"tests", "test", "__pycache__"}
-LEFT_OUT_SUFFIXES = {".pyi", ".pyc", ".pyx", ".pxd", ".c", ".h"}
+LEFT_OUT_SUFFIXES = {".pyi", ".pyc", ".pyx", ".pxd", ".c", ".h", ".a"}
+LEFT_OUT_PREFIXES = (
+    # of numpy: what neither it nor we import
+    "numpy/f2py/", "numpy/random/", "numpy/distutils/", "numpy/_pyinstaller/", "numpy/_core/include/", "numpy/_core/_simd.",
+    "numpy/_core/_multiarray_tests.", "numpy/_core/_umath_tests.", "numpy/_core/_rational_tests.",
+    "numpy/_core/_struct_ufunc_tests.", "numpy/_core/_operand_flag_tests.",
+    # of Pillow: fonts, colour profiles, Tk and AVIF, with the libraries that only they need
+    "PIL/_imagingft.", "PIL/_imagingcms.", "PIL/_imagingtk.", "PIL/_avif.", "pillow.libs/libfreetype", "pillow.libs/libharfbuzz",
+    "pillow.libs/libbrotli", "pillow.libs/libpng16", "pillow.libs/liblcms2", "pillow.libs/libavif",
+)  # fmt: skip
 LEFT_OUT_FILES = {
     "qemu/qmp/legacy.py",     # GPL-2.0-only; nothing of ours uses it, nor what imports it:
     "qemu/qmp/qmp_shell.py",
     "qemu/qmp/qmp_tui.py",
 }  # fmt: skip
+MAY_DIFFER = {"numpy/__config__.py"}
+"""What one Python's wheel has is good for all: it only tells how numpy was compiled."""
 KEPT_OF_METADATA = {"METADATA", "licenses"}
 """Of a package's ``dist-info``: its name, version and license. The rest is for installers, and differs between Pythons."""
 
@@ -102,7 +113,7 @@ def merge(wheels: list[Path], tree: Path) -> None:
                 if name not in seen:
                     seen[name] = content, wheel
                     _write(tree / name, content)
-                elif seen[name][0] != content and not name.endswith("dist-info/METADATA"):
+                elif seen[name][0] != content and name not in MAY_DIFFER and not name.endswith("dist-info/METADATA"):
                     raise Conflict(f"{name} differs between {seen[name][1].name} and {wheel.name}")
 
 
@@ -113,7 +124,11 @@ def is_wanted(name: str) -> bool:
         return rest[0] in KEPT_OF_METADATA or rest[0].upper().startswith(("LICEN", "COPYING", "NOTICE", "AUTHORS"))
     if first.endswith(".data"):
         return False  # programs and manual pages
-    if name in LEFT_OUT_FILES or (first != "qa" and LEFT_OUT_FOLDERS & set(name.split("/")[:-1])):
+    if (
+        name in LEFT_OUT_FILES
+        or name.startswith(LEFT_OUT_PREFIXES)
+        or (first != "qa" and LEFT_OUT_FOLDERS & set(name.split("/")[:-1]))
+    ):
         return False
     return Path(name).suffix not in LEFT_OUT_SUFFIXES or first == "qa"
 

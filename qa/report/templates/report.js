@@ -48,11 +48,53 @@
   }));
   dialog.addEventListener("click", (event) => { if (event.target === dialog || event.target.id === "picture") { dialog.close(); } });
 
+  // From failure to failure: what the keys have opened, they close again.
+  const causes = [...document.querySelectorAll(".steps > li.cause")];
+  let at = -1;
+  let opened = null;
+  const jump = (by) => {
+    const next = at + by;
+    if (next < 0 || next >= causes.length) { return; }
+    at = next;
+    const step = causes[at].querySelector("details");
+    if (opened && opened !== step) { opened.open = false; }
+    if (!step.open) { step.open = true; opened = step; }
+    step.querySelector("summary").focus({ preventScroll: true });
+    causes[at].scrollIntoView();
+    tellWhich();
+  };
+  const which = document.getElementById("which-failure");
+  const buttons = [document.getElementById("previous-failure"), document.getElementById("next-failure")];
+  const tellWhich = () => {
+    if (!which) { return; }
+    which.textContent = at < 0 ? `${causes.length} failures` : `failure ${at + 1} of ${causes.length}`;
+    buttons[0].disabled = at <= 0;
+    buttons[1].disabled = at === causes.length - 1;
+  };
+  if (which) { buttons.forEach((button, place) => button.addEventListener("click", () => jump(place ? 1 : -1))); }
+  causes.forEach((cause, number) => cause.querySelector("summary").addEventListener("focus", () => { at = number; tellWhich(); }));
+  tellWhich();
+
+  // The strip: left and right go from screen to screen.
+  const walk = (link, by) => {
+    const links = [...link.closest(".strip").querySelectorAll("a")].filter((one) => one.offsetParent !== null);
+    const next = links[links.indexOf(link) + by];
+    if (next) { next.focus({ preventScroll: true }); next.scrollIntoView({ block: "nearest", inline: "nearest" }); }
+  };
+
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey) { return; }
-    const scrolls = event.target.closest("pre, .film, .others") !== null;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("select")) { return; }
+    if (document.getElementById("stage").open) { return; }
+    const scrolls = event.target.closest("pre, input, select, .others") !== null;
+    const screen = event.target.closest(".strip a");
+    const sideways = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (dialog.open) {
-      if (event.key === "ArrowRight") { show(shown + 1); } else if (event.key === "ArrowLeft") { show(shown - 1); }
+      if (sideways) { show(shown + sideways); }
+    } else if (screen && sideways) {
+      walk(screen, sideways);
+      event.preventDefault();
+    } else if (event.key === "j" || event.key === "k") {
+      jump(event.key === "j" ? 1 : -1);
     } else if (event.key === "f" && filter) {
       setFilter(!filter.checked);
     } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !scrolls) {

@@ -2,6 +2,6 @@
 
 from qa.screen.text.found import UNKNOWN, Box, Grid, ScreenText, Word
 from qa.screen.text.grid import read_console_grid
-from qa.screen.text.reader import read_frame, readings
+from qa.screen.text.reader import read_frame, readings, together
 
-__all__ = ["UNKNOWN", "Box", "Grid", "ScreenText", "Word", "read_console_grid", "read_frame", "readings"]
+__all__ = ["UNKNOWN", "Box", "Grid", "ScreenText", "Word", "read_console_grid", "read_frame", "readings", "together"]

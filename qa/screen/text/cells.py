@@ -31,7 +31,7 @@ class Screen:
         """A frame's."""
         import numpy as np  # noqa: PLC0415 -- costs 0.1 s, and most runs read no screen
 
-        # Four bytes from one before each pixel on: the header lies before the first. The byte that is not the pixel's is shifted out.
+        # Four bytes from the one before each pixel on, of which that one is shifted out: the header lies before the first pixel.
         start = len(frame.ppm) - 3 * frame.width * frame.height - 1
         shape, strides = (frame.height, frame.width), (3 * frame.width, 3)
         colours = np.ndarray(shape, "<u4", frame.ppm, start, strides) >> np.uint32(8)

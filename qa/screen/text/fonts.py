@@ -1,22 +1,24 @@
 """The fonts of text consoles, as they were seen on screens of real guests.
 
-A font is a text file in ``fonts/``: a head of ``# key: value`` lines, then for each glyph its characters (hexadecimal code points
-with a comma between those that look the same, the likeliest first) and its rows from the top, in hexadecimal, the leftmost pixel
-highest, each row filled up to whole bytes. ``tools/console_fonts.py`` makes them.
+A font is a text file in ``fonts/``: a head of ``# key: value`` lines, then for each glyph its characters (hexadecimal code
+points, with a comma between those that look the same, the likeliest first) and its pixels, also in hexadecimal: row by row from
+the top left, a bit for each, filled up to whole bytes at the end. ``tools/console_fonts.py`` makes them. The numbers in the names
+of the files say in which order fonts are tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 FOLDER = Path(__file__).parent / "fonts"
 
-Place = Literal["corner", "centred"]
-"""Where a console puts its first cell: into the corner of the screen, or so that the margins are equal on opposite sides."""
+Place = Literal["corner", "centred", "inset"]
+"""Where a console puts its first cell: into the corner of the screen (Linux), so that opposite margins are equal (firmware), or
+behind a margin of ten pixels (GRUB's graphical terminal)."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,7 @@ class Font:
         width, height: of a cell, in pixels.
         place: where consoles with this font put their grid.
         cursor: the rows that its underline cursor inverts, from the first up to, not with, the last.
-        glyphs: what a cell shows to its characters, the likeliest first. A cell is one bit for each pixel, row by row, packed
-            into bytes, 1 where the glyph is.
+        lines: its glyphs as they are in the file.
     """
 
     name: str
@@ -37,77 +38,83 @@ class Font:
     height: int
     place: Place
     cursor: tuple[int, int]
-    glyphs: Mapping[bytes, str]
+    lines: tuple[str, ...] = field(repr=False)
 
     @property
     def cell(self) -> tuple[int, int]:
         """Width and height."""
         return self.width, self.height
 
+    @cached_property
+    def glyphs(self) -> Mapping[bytes, str]:
+        """The pixels of each glyph to its characters, the likeliest first. Decoded when they are first asked for."""
+        pairs = (line.split() for line in self.lines)
+        return {bytes.fromhex(pixels): "".join(chr(int(code, 16)) for code in codes.split(",")) for codes, pixels in pairs}
+
+    @cached_property
+    def table(self) -> Mapping[bytes, tuple[str, str]]:
+        """What a cell shows, as pixels that differ from its first one, to its characters: where that one is background, and where
+        it belongs to the glyph."""
+        table: dict[bytes, tuple[str, str]] = {}
+        for glyph, characters in self.glyphs.items():
+            shape = self._from_first(glyph)
+            upright, turned = table.get(shape, ("", ""))
+            table[shape] = (upright, characters) if glyph[0] & 0x80 else (characters, turned)
+        return table
+
+    @cached_property
+    def bare_cursor(self) -> bytes:
+        """What a blank cell with the cursor on it shows."""
+        first, last = self.cursor
+        return self._bits(first * self.width, last * self.width)
+
+    @cached_property
+    def under_cursor(self) -> Mapping[bytes, str]:
+        """What a cell with the cursor on it shows, in the same way as in ``table``, to its characters."""
+        covered = {self._from_first(_xor(glyph, self.bare_cursor)): characters for glyph, characters in self.glyphs.items()}
+        return covered | {self.bare_cursor: " "}
+
+    def _from_first(self, glyph: bytes) -> bytes:
+        """``glyph``, inverted where its first pixel is set."""
+        return _xor(glyph, self._bits(0, self.width * self.height)) if glyph[0] & 0x80 else glyph
+
+    def _bits(self, first: int, last: int) -> bytes:
+        """A cell of which the pixels from ``first`` up to, not with, ``last`` are set."""
+        size = self.width * self.height
+        return (((1 << (last - first)) - 1) << (size - last) << (-size % 8)).to_bytes(-(-size // 8), "big")
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).to_bytes(len(one), "big")
+
 
 def parse_font(text: str) -> Font:
-    """The font in a file's text.
-
-    Raises:
-        ValueError: it is broken.
-    """
-    head: dict[str, str] = {}
-    glyphs: dict[bytes, str] = {}
-    width = height = 0
-    for line in text.splitlines():
-        if line.startswith("#"):
-            key, _, value = line[1:].partition(":")
-            head[key.strip()] = value.strip()
-            if key.strip() == "cell":
-                width, height = map(int, value.split("x"))
-            continue
-        codes, _, rows = line.partition(" ")
-        glyphs[pack_rows(bytes.fromhex(rows), width, height)] = "".join(chr(int(code, 16)) for code in codes.split(","))
+    """The font in a file's text."""
+    lines = text.splitlines()
+    head = {key: value for key, _, value in (line[2:].partition(": ") for line in lines if line.startswith("#"))}
+    width, height = map(int, head["cell"].split("x"))
     first, last = map(int, head["cursor"].split("-"))
-    place: Place = "centred" if head["grid"] == "centred" else "corner"
+    place = cast("Place", head["grid"])
+    glyphs = tuple(line for line in lines if not line.startswith("#"))
     return Font(head["name"], width, height, place, (first, last + 1), glyphs)
 
 
 def format_font(font: Font, origin: str) -> str:
     """A file's text. ``origin`` says on which screens the font was seen."""
-    head = [
+    head = (
         f"# name: {font.name}",
         f"# cell: {font.width}x{font.height}",
         f"# grid: {font.place}",
         f"# cursor: {font.cursor[0]}-{font.cursor[1] - 1}",
         f"# seen on: {origin}",
-    ]
-    ordered = sorted(font.glyphs.items(), key=lambda item: item[1])
-    lines = [
-        f"{','.join(f'{ord(one):04X}' for one in characters)} {unpack_rows(glyph, font.width, font.height).hex().upper()}"
-        for glyph, characters in ordered
-    ]
-    return "\n".join([*head, *lines]) + "\n"
-
-
-def pack_rows(rows: bytes, width: int, height: int) -> bytes:
-    """A glyph out of rows that are whole bytes.
-
-    Raises:
-        ValueError: there are not ``height`` rows of ``width`` pixels.
-    """
-    stride = (width + 7) // 8
-    if width < 1 or len(rows) != stride * height:
-        raise ValueError(f"a glyph of {width}x{height} has {stride * height} bytes, not {len(rows)}")
-    if width == 8 * stride:
-        return rows
-    bits = "".join(
-        format(int.from_bytes(rows[at : at + stride]), f"0{8 * stride}b")[:width] for at in range(0, len(rows), stride)
     )
-    return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8))
+    return "\n".join([*head, *font.lines]) + "\n"
 
 
-def unpack_rows(glyph: bytes, width: int, height: int) -> bytes:
-    """The rows of a glyph, each filled up to whole bytes."""
-    stride = (width + 7) // 8
-    bits = format(int.from_bytes(glyph), f"0{8 * len(glyph)}b")
-    rows = (bits[row * width : (row + 1) * width].ljust(8 * stride, "0") for row in range(height))
-    return b"".join(int(row, 2).to_bytes(stride) for row in rows)
+def format_glyphs(glyphs: Mapping[bytes, str]) -> tuple[str, ...]:
+    """The lines of a file."""
+    ordered = sorted(glyphs.items(), key=lambda item: (item[1], item[0]))
+    return tuple(f"{','.join(f'{ord(one):04X}' for one in characters)} {pixels.hex().upper()}" for pixels, characters in ordered)
 
 
 @cache

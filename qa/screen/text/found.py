@@ -37,6 +37,15 @@ class Box:
         bottom = max(self.y + self.height, other.y + other.height)
         return Box(x, y, right - x, bottom - y)
 
+    def overlaps(self, other: Box) -> bool:
+        """Whether they have a pixel in common."""
+        return (
+            self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
+
 
 @dataclass(frozen=True)
 class Word:
@@ -127,13 +136,15 @@ class ScreenText:
         how: read exactly, glyph by glyph; recognised by tesseract; or not at all.
         note: what the reader should know: the font, unknown glyphs, why nothing could be read.
         grid: the console's cells, where it is one.
-        hint: what would help, where something is missing.
+        failed: it could not be read, though it may say something.
+        hint: what would help then.
     """
 
     lines: tuple[tuple[Word, ...], ...]
     how: How
     note: str = ""
     grid: Grid | None = None
+    failed: bool = False
     hint: str = ""
 
     @property
@@ -155,27 +166,37 @@ class ScreenText:
     def search(self, pattern: str) -> Match | None:
         """Like `find`, with the text that was found."""
         wanted = re.compile(unicodedata.normalize("NFC", pattern), re.MULTILINE)
-        return self._search(wanted, ["\n"] * len(self._lines)) or (self._search(wanted, self._wraps) if self.grid else None)
+        straight = [(0, line + "\n") for line in self._lines]
+        return self._search(wanted, straight) or (self._search(wanted, self._flowing()) if self.grid else None)
 
     @cached_property
     def _lines(self) -> list[str]:
         return list(self.grid.rows) if self.grid else [" ".join(word.text for word in line) for line in self.lines]
 
-    @property
-    def _wraps(self) -> list[str]:
-        """What stands between each line and the next: nothing where it fills its row."""
-        columns = self.grid.columns if self.grid else -1
-        return ["" if len(line) == columns else "\n" for line in self._lines]
+    def _flowing(self) -> list[tuple[int, str]]:
+        """The column from which on each line counts, and what it says from there on: one that fills its row ends in the next.
 
-    def _search(self, wanted: re.Pattern[str], separators: list[str]) -> Match | None:
-        pieces = [line + separator for line, separator in zip(self._lines, separators, strict=True)]
-        starts = list(accumulate(map(len, pieces), initial=0))
-        for match in wanted.finditer("".join(pieces)):
-            boxes = [
-                self._box(number, max(match.start() - start, 0), min(match.end() - start, len(line)))
-                for number, (line, start) in enumerate(zip(self._lines, starts, strict=False))
-                if match.start() < start + len(line) and match.end() > start
-            ]
+        Firmware uses the middle of the screen: a row is full where it leaves as much free on the right as on the left.
+        """
+        columns = self.grid.columns if self.grid else 0
+        flowing, margin = [], 0
+        for line in self._lines:
+            start = margin if not line[:margin].strip() else 0
+            left = len(line) - len(line.lstrip(" "))
+            full = left + len(line) == columns
+            flowing.append((start, line[start:] + ("" if full else "\n")))
+            margin = left if full else 0
+        return flowing
+
+    def _search(self, wanted: re.Pattern[str], pieces: list[tuple[int, str]]) -> Match | None:
+        """The first match in lines that are given from a column on, each with what ends it."""
+        starts = list(accumulate((len(piece) for _, piece in pieces), initial=0))
+        for match in wanted.finditer("".join(piece for _, piece in pieces)):
+            boxes = []
+            for number, ((column, piece), start) in enumerate(zip(pieces, starts, strict=False)):
+                first, last = max(match.start() - start, 0), min(match.end() - start, len(piece.rstrip("\n")))
+                if first < last:
+                    boxes.append(self._box(number, column + first, column + last))
             if boxes:
                 return Match(match[0], _hull(boxes))
         return None

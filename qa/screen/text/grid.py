@@ -14,6 +14,9 @@ from qa.screen.text.found import UNKNOWN, Grid
 MOST_PIXELS = 32 * 1024 * 1024
 """Larger screens are not looked at: no console of today has one, and it would take seconds."""
 
+INSET = 10
+"""Pixels between the edge of the screen and GRUB's graphical terminal."""
+
 SAMPLE = 6
 """Rows of cells that are read first, to see whether a font fits."""
 
@@ -54,10 +57,13 @@ def _fonts_by_cell() -> tuple[tuple[Font, ...], ...]:
 
 def _origins(frame: Frame, font: Font) -> Iterator[tuple[int, int]]:
     """Where the first cell can be."""
-    if frame.width < font.width or frame.height < font.height:
+    if frame.width < font.width + 2 * INSET or frame.height < font.height + 2 * INSET:
         return
     if font.place == "corner":
         yield 0, 0
+        return
+    if font.place == "inset":
+        yield INSET, INSET
         return
     for y in _centred(frame.height, font.height):
         for x in _centred(frame.width, font.width):
@@ -74,62 +80,35 @@ def _try(screen: Screen, fonts: tuple[Font, ...], origin: tuple[int, int]) -> Gr
     import numpy as np  # noqa: PLC0415 -- costs 0.1 s, and most runs read no screen
 
     (x, y), (width, height) = origin, fonts[0].cell
-    rows, columns = (screen.colours.shape[0] - y) // height, (screen.colours.shape[1] - x) // width
+    beyond = INSET if fonts[0].place == "inset" else 0
+    rows, columns = (screen.colours.shape[0] - y - beyond) // height, (screen.colours.shape[1] - x - beyond) // width
     area = screen.colours[y : y + rows * height, x : x + columns * width]
     used = np.flatnonzero(screen.inked[y : y + rows * height].reshape(rows, height).any(axis=1))
     if not len(used):
         return None
     sample = used[np.linspace(0, len(used) - 1, min(SAMPLE, len(used))).astype(int)]
     few = cut(np.concatenate([area[row * height : (row + 1) * height] for row in sample]), width, height)
-    if max(_hits(few, font) for font in fonts) < KNOWN_CELLS * len(few.at) / 2:
+    enough = KNOWN_CELLS * len(few.at) / 2
+    if few.pure.sum() < enough:
+        return None
+    hits = {font.name: _hits(few, font) for font in fonts}
+    most = max(hits.values())
+    if most < enough:
         return None
     cells = cut(area, width, height)
-    best = max(fonts, key=lambda font: _hits(cells, font))
+    best = max((font for font in fonts if hits[font.name] == most), key=lambda font: _hits(cells, font))
     return _read(cells, best, screen.paper, rows=rows, columns=columns, origin=origin)
 
 
 def _hits(cells: Cells, font: Font) -> int:
     """How many cells show a glyph of a font."""
-    table = _table(font)
-    return sum(1 for shape, pure in zip(cells.shapes, cells.pure, strict=True) if pure and shape in table)
-
-
-@cache
-def _table(font: Font) -> dict[bytes, tuple[str, str]]:
-    """What a cell shows, as pixels that differ from its first one, to its characters: where the first pixel is background, and
-    where it belongs to the glyph."""
-    table: dict[bytes, tuple[str, str]] = {}
-    for glyph, characters in font.glyphs.items():
-        upright, turned = table.get(shape := _from_first(glyph, font), ("", ""))
-        table[shape] = (upright, characters) if glyph[0] & 0x80 else (characters, turned)
-    return table
-
-
-@cache
-def _under_cursor(font: Font) -> dict[bytes, str]:
-    """The same for cells with the cursor on them, which inverts some rows."""
-    first, last = (row * font.width for row in font.cursor)
-    size = font.width * font.height
-    bar = (((1 << (last - first)) - 1) << (size - last) << (-size % 8)).to_bytes(-(-size // 8))
-    blank = bytes(len(bar))
-    return {_from_first(_xor(glyph, bar), font): characters for glyph, characters in ({blank: " "} | dict(font.glyphs)).items()}
-
-
-def _xor(one: bytes, other: bytes) -> bytes:
-    return (int.from_bytes(one) ^ int.from_bytes(other)).to_bytes(len(one))
-
-
-def _from_first(glyph: bytes, font: Font) -> bytes:
-    """``glyph``, inverted where its first pixel is set."""
-    if not glyph[0] & 0x80:
-        return glyph
-    size = font.width * font.height
-    return _xor(glyph, (((1 << size) - 1) << (-size % 8)).to_bytes(len(glyph)))
+    return sum(1 for shape, pure in zip(cells.shapes, cells.pure, strict=True) if pure and shape in font.table)
 
 
 def _read(cells: Cells, font: Font, paper: int, *, rows: int, columns: int, origin: tuple[int, int]) -> Grid | None:
     """The grid; None where too little of it is text."""
-    table, covered = _table(font), _under_cursor(font)
+    # A line at the foot of a cell is the cursor where there is one of it, and characters where there are more.
+    only_cursor = cells.shapes.count(font.bare_cursor) == 1
     found = [" "] * (rows * columns)
     cursor = None
     known = pictures = 0
@@ -138,17 +117,19 @@ def _read(cells: Cells, font: Font, paper: int, *, rows: int, columns: int, orig
     for at, shape, pure, (first, second) in zip(cells.at.tolist(), cells.shapes, cells.pure.tolist(), colours, strict=True):
         if not pure:
             pictures += 1
-        elif both := table.get(shape):
+        elif (both := font.table.get(shape)) and not (only_cursor and shape == font.bare_cursor):
             known += 1
             found[at] = _of(both, first, second, paper)
             seen.add(found[at])
-        elif characters := covered.get(shape):
-            found[at], cursor = characters, (at % columns, at // columns)
+        elif characters := font.under_cursor.get(shape):
             known += 1
+            found[at], cursor = characters, (at % columns, at // columns)
         else:
             found[at] = UNKNOWN
     pure_cells = len(cells.at) - pictures
-    if known < KNOWN_GLYPHS * pure_cells or known < KNOWN_CELLS * len(cells.at) or all(one[0] in PLAIN for one in seen):
+    if known < KNOWN_GLYPHS * pure_cells or known < KNOWN_CELLS * len(cells.at):
+        return None
+    if all(one[0] in PLAIN for one in seen) and not (cursor and len(cells.at) == 1):  # a cursor alone is an empty console
         return None
     texts = (settle(found[row * columns : (row + 1) * columns]).rstrip(" ") for row in range(rows))
     return Grid(tuple(texts), columns, font.cell, origin, cursor, font.name)

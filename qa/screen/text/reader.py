@@ -21,8 +21,8 @@ REMEMBERED = 32
 async def read_frame(frame: Frame, *, region: Box | None = None) -> ScreenText:
     """What a frame, or a part of it, says. A frame that was read before is not read again.
 
-    A text console is read exactly, glyph by glyph. Else tesseract recognises what it can: in the picture as it is, and where that
-    gives nothing, enlarged, and inverted.
+    A text console is read exactly, glyph by glyph. Else tesseract recognises what it can, in several ways, and what each of them
+    found is put together.
 
     Args:
         region: the part that counts; all of it where it is None.
@@ -30,17 +30,30 @@ async def read_frame(frame: Frame, *, region: Box | None = None) -> ScreenText:
     Raises:
         UsageError: the region is not on the screen.
     """
-    last = None
-    async for text in readings(frame, region=region):
-        last = text
-        if text.lines:
-            break
-    assert last is not None
-    return last
+    return together([text async for text in readings(frame, region=region)])
+
+
+def together(texts: list[ScreenText]) -> ScreenText:
+    """One text out of several readings of the same: the best, and what others found where it found nothing."""
+    best, *others = sorted(texts, key=_worth, reverse=True)
+    lines = list(best.lines)
+    for other in others:
+        taken = [word.box for line in lines for word in line]
+        new = (tuple(word for word in line if not any(map(word.box.overlaps, taken))) for line in other.lines)
+        lines += [line for line in new if line]
+    if len(lines) == len(best.lines):
+        return best
+    ordered = sorted(lines, key=lambda line: (line[0].box.y, line[0].box.x))
+    return ScreenText(tuple(ordered), "tesseract", "recognised by tesseract")
+
+
+def _worth(text: ScreenText) -> float:
+    """How much was recognised, and how surely."""
+    return sum(len(word.text) * word.confidence for line in text.lines for word in line)
 
 
 async def readings(frame: Frame, *, region: Box | None = None) -> AsyncGenerator[ScreenText]:
-    """What a frame says, read in one way after the other: each suits other pictures, and whoever looks for a text stops where it is.
+    """What a frame says, read in one way after the other. Each suits other pictures; whoever looks for a text stops where it is.
 
     At least one. Those that were done before cost nothing.
 
@@ -50,12 +63,13 @@ async def readings(frame: Frame, *, region: Box | None = None) -> AsyncGenerator
     area = _on_screen(frame, region)
     memory = _MEMORY.of(frame, area)
     done = 0
-    while done < len(memory.texts) or not memory.complete:
-        if done == len(memory.texts):
-            await _read_further(memory, frame, area)
-        if done < len(memory.texts):
+    while True:
+        while done < len(memory.texts):
             yield memory.texts[done]
-        done += 1
+            done += 1
+        if memory.complete:
+            return
+        await _read_further(memory, frame, area)
 
 
 @dataclass
@@ -103,7 +117,7 @@ async def _read_further(memory: _Memory, frame: Frame, area: Box) -> None:
     try:
         lines = await recognise(frame, area, way)
     except HostError as error:
-        memory.texts.append(ScreenText((), "none", error.message))
+        memory.texts.append(ScreenText((), "none", error.message, failed=True, hint=error.hint or ""))
         memory.complete = True
         return
     memory.tried += 1
@@ -112,7 +126,7 @@ async def _read_further(memory: _Memory, frame: Frame, area: Box) -> None:
         memory.texts.append(ScreenText(lines, "tesseract", f"recognised by tesseract in the picture {way}"))
     elif not memory.texts:
         note = f"a picture of {area.width}x{area.height} is too large to recognise text in"
-        memory.texts.append(ScreenText((), "none", note, hint="read a region of it"))
+        memory.texts.append(ScreenText((), "none", note, failed=True, hint="read a region of it"))
         memory.complete = True
 
 
@@ -127,7 +141,7 @@ def _without_tesseract(frame: Frame, area: Box) -> ScreenText | None:
         return _of_grid(grid.inside(area))
     if find_tesseract() is None:
         note = "the screen shows no text console, and tesseract, which reads everything else, is not installed"
-        return ScreenText((), "none", note, hint=install_hint("tesseract"))
+        return ScreenText((), "none", note, failed=True, hint=install_hint("tesseract"))
     return None
 
 

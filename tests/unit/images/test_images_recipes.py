@@ -45,7 +45,7 @@ def leftovers(paths: Paths) -> list[str]:
 
 
 def test_the_real_recipes_are_sound() -> None:
-    assert {"builtin", "debian"} <= set(recipes())
+    assert {"builtin", "debian", "desktop"} <= set(recipes())
     assert recipes()["builtin"].description.shell
     assert not recipes()["builtin"].description.root
 
@@ -58,6 +58,25 @@ def test_every_file_of_a_recipe_and_the_suite_count_for_its_key(make_recipe: Mak
     (folder / "more").rename(folder / "other")
     keys.add(recipes()["tiny"].key())
     assert len(keys) == 4
+
+
+async def test_a_recipe_with_a_base_is_built_by_its_script_and_is_another_image_when_that_changes(
+    home: Paths, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    about = make_recipe(f'cat "$RECIPE/what" > {tmp_path}/said; exit 1')
+    other = about.with_name("other")
+    other.mkdir()
+    (other / "recipe.yaml").write_text((about / "recipe.yaml").read_text() + "base: tiny\n")
+    (other / "what").write_text("of the other")
+    with pytest.raises(ImageError):
+        await build("other", paths=home, bus=Bus())
+    assert (tmp_path / "said").read_text() == "of the other"
+    keys = {recipes()["other"].key()}
+    (about / "build.sh").write_text("exit 2")
+    keys.add(recipes()["other"].key())
+    (other / "what").write_text("changed")
+    keys.add(recipes()["other"].key())
+    assert len(keys) == 3
 
 
 async def test_an_unknown_recipe_names_those_that_there_are(home: Paths) -> None:
@@ -143,4 +162,4 @@ def is_alive(pid: str) -> bool:
 
 def test_the_scripts_parse() -> None:
     for recipe in recipes().values():
-        assert os.spawnlp(os.P_WAIT, "bash", "bash", "-n", str(recipe.folder / "build.sh")) == 0
+        assert os.spawnlp(os.P_WAIT, "bash", "bash", "-n", str(recipe.script_folder / "build.sh")) == 0

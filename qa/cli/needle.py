@@ -1,0 +1,177 @@
+"""``anima-qa needle``: make needles out of pictures of screens, and check them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qa.errors import UsageError
+
+if TYPE_CHECKING:
+    from qa.screen.needle import Needle
+    from qa.screen.sight import AreaMatch, Candidate
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+BAD_INPUT = UsageError.exit_code
+
+
+@click.group("needle")
+def command() -> None:
+    """Make needles, and check them.
+
+    A needle is a picture of a screen (NAME.png) and a file that says which areas of it count (NAME.json), as in openQA.
+    """
+
+
+@command.command("check")
+@click.argument("needles", nargs=-1, type=click.Path(path_type=Path), metavar="NEEDLE.json...")
+@click.option("--screen", type=click.Path(path_type=Path), metavar="SHOT.png", help="Compare them with this saved screen.")
+@click.option("--search-ratio", type=click.FloatRange(0, 1), metavar="R", help="0 looks within margins (default), 1 everywhere.")
+@json_option
+def check(needles: tuple[Path, ...], screen: Path | None, search_ratio: float | None, as_json: bool) -> int:
+    """Tell what is wrong with needles; with --screen, whether they are seen there, and how well each area is.
+
+    A folder stands for all needles in it. The exit status is 0 when all are in order, and all match; 1 when one does not match;
+    2 when one cannot be used.
+    """
+    if search_ratio is not None and screen is None:
+        raise UsageError("--search-ratio needs --screen", hint="it says how far areas are looked for in the screen")
+    paths = list(_all_of(needles))
+    if not paths:
+        raise UsageError("no needle was given", hint="anima-qa needle check needles/*.json")
+    return _lint(paths, as_json) if screen is None else _compare(paths, screen, search_ratio or 0.0, as_json)
+
+
+def _all_of(paths: Iterable[Path]) -> Iterable[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path.with_suffix(".json") if path.suffix == ".png" else path
+            continue
+        inside = sorted(path.rglob("*.json"))
+        if not inside:
+            raise UsageError(f"there are no needles in {path}", hint="a needle is a .json file beside a .png file of its name")
+        yield from inside
+
+
+def _lint(paths: list[Path], as_json: bool) -> int:
+    from qa.cli.output import print_json
+    from qa.screen.needle import lint_needle
+
+    found = [(path, *lint_needle(path)) for path in paths]
+    if as_json:
+        print_json([{"needle": path.stem, "file": str(path), "problems": bad, "notes": notes} for path, bad, notes in found])
+    else:
+        for path, bad, notes in found:
+            for text in bad:
+                click.secho(text, fg="red")
+            for text in notes:
+                click.secho(text, fg="yellow")
+            if not bad and not notes:
+                click.echo(f"{path}: {click.style('ok', fg='green')}")
+    return BAD_INPUT if any(bad for _, bad, _ in found) else 0
+
+
+def _compare(paths: list[Path], screen: Path, search_ratio: float, as_json: bool) -> int:
+    import asyncio
+
+    from qa.cli.output import print_json
+    from qa.screen.look import look_for
+    from qa.screen.needle import lint_needle, read_needle
+    from qa.screen.picture import frame_from_picture
+
+    frame = frame_from_picture(screen)
+    problems = {path: bad for path in paths if (bad := lint_needle(path)[0])}
+    needles = [read_needle(path) for path in paths if path not in problems]
+    candidates = asyncio.run(look_for(frame, needles, search_ratio))
+    if as_json:
+        seen = {one.picture: one for one in candidates}
+        records = [
+            _record(seen[path.with_suffix(".png")]) if path not in problems else _unusable(path, problems[path]) for path in paths
+        ]
+        print_json(records)
+    else:
+        sizes = {one.picture: one for one in needles}
+        for one in candidates:
+            _print(one, sizes[one.picture], (frame.width, frame.height))
+        for text in (text for bad in problems.values() for text in bad):
+            click.secho(text, fg="red")
+        if search_ratio < 1 and not all(one.matched for one in candidates):
+            click.echo("  -> areas were looked for near their places; --search-ratio 1 looks everywhere")
+    if problems:
+        return BAD_INPUT
+    return 0 if all(one.matched for one in candidates) else 1
+
+
+def _record(one: Candidate) -> dict[str, Any]:
+    return {
+        "needle": one.name,
+        "matched": one.matched,
+        "error": one.error,
+        "areas": [_area(area) for area in one.areas],
+    }
+
+
+def _area(area: AreaMatch) -> dict[str, Any]:
+    place = {"x": area.x, "y": area.y, "w": area.width, "h": area.height}
+    return {**place, "similarity": area.similarity, "matched": area.matched}
+
+
+def _unusable(path: Path, problems: list[str]) -> dict[str, Any]:
+    return {"needle": path.stem, "matched": False, "error": None, "areas": [], "problems": problems}
+
+
+def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
+    mark = click.style("matches", fg="green") if one.matched else click.style("does not match", fg="red")
+    defect = "" if one.workaround is None else f" (a workaround{f' for {one.workaround}' if one.workaround else ''})"
+    click.echo(f"{one.name}: {mark}{defect}, error {one.error:.6f}")
+    for area in one.areas:
+        moved = "" if (area.x, area.y) == (area.from_x, area.from_y) else f", from {area.from_x},{area.from_y}"
+        read = f", read {area.text!r}" if area.kind == "text" else ""
+        click.echo(
+            f"  {'ok' if area.matched else 'no'}  {area.width}x{area.height} at {area.x},{area.y}{moved}: "
+            f"{100 * area.similarity:.2f} % of {100 * area.wanted:g} % ({area.metric}){read}"
+        )
+    if needle.size != size:
+        click.echo(f"  the needle was made at {needle.size[0]}x{needle.size[1]} pixels, the screen has {size[0]}x{size[1]}")
+
+
+@command.command("new")
+@click.argument("name")
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), metavar="RESULTS|SHOT.png", help="A run's folder or a picture."
+)
+@click.option("--image", metavar="IMAGE", help="Start this image, and take the picture of its screen.")
+@click.option(
+    "--area", "areas", multiple=True, metavar="X,Y,WxH[:MATCH%[:METRIC]]",
+    help="What must be seen there. Metrics: openqa, colour, exact. May be given several times.",
+)  # fmt: skip
+@click.option("--exclude", "excludes", multiple=True, metavar="X,Y,WxH", help="What does not count, inside areas.")
+@click.option("--click", "clicks", multiple=True, metavar="X,Y[:ID]", help="Where to click; inside an area, with which it moves.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag. By default the needle's name.")
+@click.option("--workaround", metavar="WHY", help="It shows a known defect: it passes, and the report says so.")
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), default="needles", metavar="DIR", help="Where it goes; needles/ here."
+)
+@click.option("--edit", is_flag=True, help="Open a page in the browser to draw the areas on the picture.")
+@click.option("--force", is_flag=True, help="Replace a needle of this name.")
+@json_option
+def new(name: str, *, folder: Path, edit: bool, force: bool, as_json: bool, **given: Any) -> int:
+    """Make a needle out of a picture: of a run's results, of a file, or of a machine that is started for it.
+
+    Of a run's folder the screen of the last step that looked for a needle is taken, or else its last picture. With --edit and
+    no picture, the needle of this name is edited.
+    """
+    from qa.cli.needle_new import Wish, make
+    from qa.cli.output import print_json
+
+    path = make(name, folder, Wish(**given), edit=edit, force=force)
+    if as_json:
+        print_json({"needle": name, "file": str(path), "picture": str(path.with_suffix(".png"))})
+    else:
+        click.echo(f"{path} and {path.with_suffix('.png').name} are written; a step sees it with assert_screen: {name}")
+        sys.stdout.flush()
+    return 0

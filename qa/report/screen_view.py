@@ -1,0 +1,158 @@
+"""What a step saw on the screen, as ``report.html`` shows it: the frame, the needles over it, and their areas."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from qa.report.comparison import percent, summary_of, worst
+from qa.report.pictures import Album, Picture
+from qa.report.text import one_line
+from qa.scenario.results import AreaResult, CandidateResult, ScreenResult
+
+AROUND = 12
+"""Pixels around an area that its close-up shows as well: what moved is then seen to have moved."""
+
+
+@dataclass(frozen=True)
+class BoxView:
+    """A rectangle on the stage, in pixels of the frame. ``tone``: good, bad, or quiet for what does not count."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    label: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class AreaView:
+    """An area of a needle.
+
+    Attributes:
+        close: viewBox of the close-up in the frame; empty where the area matches.
+        expected: viewBox of the same place in the needle's picture.
+    """
+
+    box: BoxView
+    number: int
+    kind: str
+    percent: str
+    wanted: str
+    word: str
+    place: str
+    moved: str
+    text: str
+    close: str = ""
+    expected: str = ""
+
+
+@dataclass(frozen=True)
+class CandidateView:
+    """A needle over the frame.
+
+    Attributes:
+        alike: the similarity of its worst area.
+        dx, dy: where its picture's top left corner comes to lie.
+        start: how much of it is shown at first, in percent from the left: up to the middle of what differs most.
+    """
+
+    name: str
+    word: str
+    tone: str
+    alike: str
+    summary: str
+    workaround: str
+    picture: Picture
+    dx: int
+    dy: int
+    start: int
+    areas: list[AreaView]
+
+
+@dataclass(frozen=True)
+class ScreenView:
+    """A frame and what was looked for in it. ``candidates`` come best first."""
+
+    anchor: str
+    wanted: str
+    note: str
+    width: int
+    height: int
+    seen: Picture
+    candidates: list[CandidateView]
+    marks: list[BoxView]
+
+    @property
+    def letter(self) -> float:
+        """Size of the boxes' labels, in pixels of the frame: readable where the frame is shown at half its size."""
+        return round(max(self.width / 52, 9), 1)
+
+
+def screen_view(screen: ScreenResult, anchor: str, album: Album) -> ScreenView:
+    """The view of ``screen``, with the pictures that ``album`` has."""
+    return ScreenView(
+        anchor=anchor,
+        wanted=one_line(screen.wanted),
+        note=one_line(screen.note),
+        width=max(screen.width, 1),
+        height=max(screen.height, 1),
+        seen=album.get(screen.frame),
+        candidates=[_candidate(one, album, screen.width) for one in screen.candidates],
+        marks=[BoxView(one.x, one.y, one.width, one.height, one_line(one.label, 60), "late") for one in screen.marks],
+    )
+
+
+def _candidate(candidate: CandidateResult, album: Album, width: int) -> CandidateView:
+    counting = [area for area in candidate.areas if area.kind != "exclude"] or candidate.areas
+    shifts = Counter((area.x - area.from_x, area.y - area.from_y) for area in counting)
+    dx, dy = shifts.most_common(1)[0][0] if shifts else (0, 0)
+    soft = candidate.workaround is not None
+    word, tone = ("matches", "good") if candidate.matched else ("differs", "bad")
+    return CandidateView(
+        name=one_line(candidate.needle, 120),
+        word="matches, a workaround" if soft and candidate.matched else word,
+        tone="late" if soft and candidate.matched else tone,
+        alike=percent(lowest.similarity) if (lowest := worst(candidate.areas)) else "",
+        summary=summary_of(candidate),
+        workaround=one_line(candidate.workaround or "no reason is given", 300) if soft else "",
+        picture=album.get(candidate.picture),
+        dx=dx,
+        dy=dy,
+        start=_start(candidate, width),
+        areas=sorted((_area(number, area) for number, area in enumerate(candidate.areas, 1)), key=lambda one: not one.close),
+    )
+
+
+def _start(candidate: CandidateResult, width: int) -> int:
+    lowest = worst(candidate.areas)
+    if lowest is None or lowest.matched:
+        return 50
+    return max(0, min(100, round(100 * (lowest.x + lowest.width / 2) / max(width, 1))))
+
+
+def _area(number: int, area: AreaResult) -> AreaView:
+    excluded = area.kind == "exclude"
+    word, tone = ("left out", "quiet") if excluded else ("matches", "good") if area.matched else ("differs", "bad")
+    alike = "" if excluded else percent(area.similarity)
+    label = f"{number}: left out" if excluded else f"{number}: {alike}"
+    dx, dy = area.x - area.from_x, area.y - area.from_y
+    differs = not excluded and not area.matched
+    return AreaView(
+        box=BoxView(area.x, area.y, area.width, area.height, label, tone),
+        number=number,
+        kind={"match": "", "exclude": "", "text": "text"}[area.kind],
+        percent=alike,
+        wanted="" if excluded else percent(area.wanted),
+        word=word,
+        place=f"{area.width}x{area.height} at {area.x},{area.y}",
+        moved=f"moved by {dx},{dy}".replace("-", "−") if (dx or dy) and not excluded else "",
+        text=one_line(area.text, 200),
+        close=_view_box(area.x, area.y, area) if differs else "",
+        expected=_view_box(area.from_x, area.from_y, area) if differs else "",
+    )
+
+
+def _view_box(x: int, y: int, area: AreaResult) -> str:
+    return f"{x - AROUND} {y - AROUND} {area.width + 2 * AROUND} {area.height + 2 * AROUND}"

@@ -1,0 +1,124 @@
+"""The page on which areas of needles are drawn, in a real browser: with the mouse, and with keys alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser
+from PIL import Image
+
+from qa.cli.needle_page import PageServer, page
+from qa.screen.needle import Description
+from qa.screen.picture import frame_from_picture
+
+NEEDLE = {
+    "area": [{"xpos": 40, "ypos": 30, "width": 200, "height": 90, "type": "match", "margin": 7}],
+    "tags": ["start"],
+    "properties": [{"name": "workaround", "value": "bug 1"}, "fragile"],
+    "of another tool": [1],
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser(1280, 900) as browser:
+        yield browser
+
+
+@pytest.fixture
+def server(tmp_path: Path, browser: Browser) -> Iterator[PageServer]:
+    """The page of a needle, open in the browser."""
+    Image.radial_gradient("L").resize((640, 480)).convert("RGB").save(tmp_path / "screen.png")
+    frame = frame_from_picture(tmp_path / "screen.png")
+    server = PageServer(page("menu", NEEDLE, frame), (tmp_path / "screen.png").read_bytes(), Description.model_validate)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    browser.complaints.clear()
+    browser._load(server.address)
+    yield server
+    assert browser.complaints == []
+    server.shutdown()
+    serving.join(30)
+    server.server_close()
+
+
+def drag(browser: Browser, start: tuple[int, int], end: tuple[int, int]) -> None:
+    """From one place in the picture to another, in its pixels."""
+    left, top = browser.evaluate("(r => [r.x, r.y])(document.getElementById('sheet').getBoundingClientRect())")
+    for kind, (x, y) in (("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
+        browser._call("Input.dispatchMouseEvent", type=kind, x=left + x, y=top + y, button="left", buttons=1, clickCount=1)
+
+
+def press(browser: Browser, key: str, **more: Any) -> None:
+    code = {"ArrowRight": 39, "ArrowDown": 40, "Delete": 46}.get(key, ord(key.upper()[0]))
+    for kind in ("keyDown", "keyUp"):
+        browser._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more)
+
+
+def saved(browser: Browser, server: PageServer) -> dict[str, Any]:
+    press(browser, "s", modifiers=2)
+    assert browser.until("document.getElementById('said').textContent === 'saved; this page can be closed'")
+    assert server.drawn is not None
+    return server.drawn
+
+
+def test_what_is_not_touched_stays_as_it_was(browser: Browser, server: PageServer) -> None:
+    assert saved(browser, server) == {
+        **NEEDLE, "properties": ["fragile", {"name": "workaround", "value": "bug 1"}],
+    }  # fmt: skip
+
+
+def test_areas_are_drawn_moved_and_resized_with_the_mouse(browser: Browser, server: PageServer) -> None:
+    drag(browser, (300, 200), (420, 260))
+    drag(browser, (350, 230), (340, 250))  # inside it: moves it
+    drag(browser, (410, 280), (430, 300))  # its corner
+    drag(browser, (100, 100), (0, 0))  # the first one, as far as the picture goes
+    areas = saved(browser, server)["area"]
+    assert areas == [
+        {**NEEDLE["area"][0], "xpos": 0, "ypos": 0},  # type: ignore[dict-item]
+        {"type": "match", "xpos": 290, "ypos": 220, "width": 140, "height": 80},
+    ]
+
+
+def test_keys_alone_are_enough(browser: Browser, server: PageServer) -> None:
+    press(browser, "n")
+    for key, modifiers in (("ArrowRight", 0), ("ArrowDown", 8), ("ArrowRight", 1), ("ArrowDown", 9)):  # 1: Alt, 8: Shift
+        press(browser, key, modifiers=modifiers)
+    press(browser, "c")
+    first, second = saved(browser, server)["area"]
+    assert first == NEEDLE["area"][0]  # type: ignore[index]
+    assert second == {"type": "match", "xpos": 221, "ypos": 210, "width": 201, "height": 90, "click_point": "center"}
+
+
+def test_types_change_and_areas_go(browser: Browser, server: PageServer) -> None:
+    browser.evaluate("document.querySelector('[data-number=\"0\"]').focus()")
+    press(browser, "n")
+    press(browser, "t")
+    press(browser, "n")
+    press(browser, "Delete")
+    assert [area["type"] for area in saved(browser, server)["area"]] == ["match", "exclude"]
+
+
+def test_what_cannot_be_saved_is_said(browser: Browser, server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qa.errors import UsageError
+
+    def refuse(_: Any) -> None:
+        raise UsageError("area[0] is too good")
+
+    monkeypatch.setattr(server, "check", refuse)
+    browser.click("#save")
+    assert browser.until("document.getElementById('said').textContent === 'area[0] is too good'")
+    browser.complaints.clear()  # that the answer was no
+    assert server.drawn is None
+
+
+def test_each_field_has_a_name_and_the_page_is_whole(browser: Browser, server: PageServer, tmp_path: Path) -> None:
+    nameless = "[...document.querySelectorAll('aside input, aside select')].filter(one => !one.closest('label')).length"
+    assert browser.evaluate(nameless) == 0
+    assert browser.evaluate("document.querySelector('.box').getAttribute('aria-label')") == "area 1, match, 200 by 90 at 40, 30"
+    assert browser.evaluate("document.getElementById('screen').naturalWidth") == 640
+    (tmp_path / "page.png").write_bytes(browser.picture())

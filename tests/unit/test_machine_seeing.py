@@ -1,0 +1,221 @@
+"""Waiting for needles: seen as soon as they are there, told well when they are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qa.deadline import Deadline
+from qa.errors import MachineOff, UsageError
+from qa.events import Bus, Notice
+from qa.machine import seeing
+from qa.machine.seeing import NeedleNotSeen, Seeing
+from qa.screen.frames import Frame
+from qa.screen.library import Library
+from qa.screen.sight import Sight
+
+AREA = {"xpos": 20, "ypos": 10, "width": 40, "height": 20, "type": "match"}
+
+
+def picture(seed: int, *, shift: int = 0) -> Any:
+    pixels = np.random.default_rng(seed).integers(0, 256, (100, 160, 3)).astype(np.uint8)
+    return np.roll(pixels, shift, axis=1)
+
+
+def frame(pixels: Any) -> Frame:
+    height, width, _ = pixels.shape
+    return Frame(width, height, b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
+
+
+def put(folder: Path, name: str, pixels: Any, **more: Any) -> Path:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"area": [AREA], "tags": [], **more}))
+    Image.fromarray(pixels).save(path.with_suffix(".png"))
+    return path
+
+
+class Screen(Seeing):
+    """A machine of which only the screen is there: each look shows the next picture, and the last one stays."""
+
+    def __init__(self, folder: Path, *pictures: Any) -> None:
+        self.bus = Bus()
+        self.frames = [frame(one) for one in pictures]
+        self.looks = 0
+        self.after: Callable[[], None] = lambda: None
+        self.__dict__["_library"] = Library([folder])
+
+    async def grab(self) -> Frame:
+        self.looks += 1
+        if self.looks > len(self.frames):
+            self.after()
+        return self.frames[min(self.looks, len(self.frames)) - 1]
+
+    def _on(self) -> Any:
+        return None
+
+    def _deadline(self, seconds: float) -> Deadline:
+        return Deadline.after(seconds)
+
+    async def _guarded(self, awaitable: Any, deadline: Deadline, what: str, **_: Any) -> Any:
+        return await deadline.wait_for(awaitable, what)
+
+
+async def test_a_needle_is_seen_when_it_comes(tmp_path: Path) -> None:
+    put(tmp_path, "menu", picture(1))
+    screen = Screen(tmp_path, picture(2), picture(3), picture(1))
+    sight = await screen.assert_screen("menu")
+    assert (sight.wanted, sight.match and sight.match.name) == ("needle menu", "menu")
+    assert sight.frame.digest == screen.frames[2].digest
+    assert screen.looks == 3
+
+
+async def test_of_several_needles_and_tags_one_is_enough(tmp_path: Path) -> None:
+    put(tmp_path, "menu", picture(1), tags=["start"])
+    put(tmp_path, "menu-2", picture(2), tags=["start"], properties=[{"name": "workaround", "value": "bug 7"}])
+    put(tmp_path, "other", picture(3))
+    for asked in ({"needle": ["other", "start"]}, {"tag": "start"}, {"needle": "other", "tag": ["start"]}):
+        sight = await Screen(tmp_path, picture(2)).wait_for_screen(**asked)  # type: ignore[arg-type]
+        assert sight.match
+        assert (sight.match.name, sight.match.workaround) == ("menu-2", "bug 7")
+    assert sight.wanted == "needle other or #start"
+
+
+async def test_what_has_moved_far_is_seen_once_the_screen_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeing, "STILL", 0.01)
+    put(tmp_path, "menu", picture(1), area=[AREA | {"margin": 0}])
+    sight = await Screen(tmp_path, picture(2), picture(1, shift=70)).assert_screen("menu", timeout=60)
+    assert sight.match
+    assert sight.match.areas[0].x == 90
+
+
+async def test_a_screen_that_never_stands_still_is_looked_through_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeing, "STILL", 0)
+    monkeypatch.setattr(seeing, "SHARE", 0)
+    put(tmp_path, "menu", picture(1), area=[AREA | {"margin": 0}])
+    restless = [picture(1, shift=70) for _ in range(8)]
+    for number, one in enumerate(restless):
+        one[99, 0] = number
+    screen = Screen(tmp_path, *restless)
+    assert (await screen.assert_screen("menu", timeout=60)).match
+    assert screen.looks == 1
+
+
+async def test_without_time_the_screen_is_looked_at_once_and_everywhere(tmp_path: Path) -> None:
+    put(tmp_path, "menu", picture(1))
+    assert (await Screen(tmp_path, picture(1, shift=100)).assert_screen("menu", timeout=0)).match
+    with pytest.raises(NeedleNotSeen):
+        await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
+
+
+async def test_what_is_not_seen_is_told_with_the_nearest_first(tmp_path: Path) -> None:
+    near = picture(2)
+    near[10:20, 20:60] ^= 64
+    put(tmp_path, "far", picture(1), tags=["menu"])
+    put(tmp_path, "near", near, tags=["menu"], area=[AREA, {**AREA, "xpos": 80}])
+    with pytest.raises(NeedleNotSeen) as caught:
+        await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
+    error = caught.value
+    assert error.message.startswith("needle menu was not on the screen within 0 ms; nearest: near, ")
+    assert error.message.endswith(" % alike, 96 % wanted")
+    assert isinstance(error.result, Sight)
+    assert [one.name for one in error.result.candidates] == ["near", "far"]
+    lines = error.evidence["needles"].splitlines()
+    assert lines[0] == "near"
+    assert lines[1].startswith("  no  40x20 at 20,10: ")
+    assert lines[2] == "  ok  40x20 at 80,10: 100 % alike, 96 % wanted (openqa)"
+    assert lines[3] == "far"
+
+
+async def test_a_black_screen_and_another_size_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "menu", picture(1))
+    with pytest.raises(NeedleNotSeen, match="; the screen is 160x100, all black"):
+        await Screen(tmp_path, np.zeros((100, 160, 3), np.uint8)).assert_screen("menu", timeout=0)
+    with pytest.raises(NeedleNotSeen, match="the screen has 150x90 pixels, and the needle was made at 160x100"):
+        await Screen(tmp_path, picture(2)[:90, :150]).assert_screen("menu", timeout=0)
+
+
+async def test_a_screen_that_changes_size_while_it_is_waited_for(tmp_path: Path) -> None:
+    put(tmp_path, "menu", picture(1))
+    sizes = [picture(2)[:5, :7], picture(3)[:60], np.zeros((300, 400, 3), np.uint8), picture(1)]
+    assert (await Screen(tmp_path, *sizes).wait_for_screen("menu")).match
+
+
+async def test_ninety_six_is_not_said_of_what_is_a_little_less(tmp_path: Path) -> None:
+    assert seeing._rounded_down(0.95999) == "95.9"
+    assert seeing._rounded_down(0.96) == "96"
+
+
+async def test_needles_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
+    put(tmp_path, "menu", picture(1))
+    screen = Screen(tmp_path, picture(1))
+    with pytest.raises(UsageError, match="there is no needle 'mneu'") as caught:
+        await screen.assert_screen("mneu")
+    assert caught.value.hint == "did you mean 'menu'?"
+    with pytest.raises(UsageError, match="no needle was named"):
+        await screen.assert_screen()
+    assert screen.looks == 0
+
+
+async def test_a_broken_needle_among_others_is_told_and_left_out(tmp_path: Path) -> None:
+    put(tmp_path, "broken", picture(1), tags=["menu"], area=[])
+    put(tmp_path, "good", picture(1), tags=["menu"])
+    screen, told = Screen(tmp_path, picture(1)), list[str]()
+    screen.bus.subscribe(lambda event: told.append(event.message) if isinstance(event, Notice) else None)
+    assert (await screen.assert_screen("menu")).match
+    assert len(told) == 1
+    assert "broken.json: area" in told[0]
+    with pytest.raises(UsageError, match=r"broken\.json: area"):
+        await screen.assert_screen("broken")
+
+
+async def test_the_last_picture_counts_when_the_machine_has_ended(tmp_path: Path) -> None:
+    screen = Screen(tmp_path)
+
+    def gone() -> None:
+        raise MachineOff("vm is off", hint="boot it first")
+
+    screen.after = gone
+    last = frame(picture(2))
+    assert await screen._newest(seeing._Watch(last)) is last
+    with pytest.raises(MachineOff):
+        await screen._newest(seeing._Watch())
+
+
+@pytest.mark.parametrize(("read", "matched"), [("Log  in\nhere", True), ("Log in thore", False), ("", False)])
+async def test_text_areas_are_compared_with_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str, matched: bool
+) -> None:
+    regions = []
+
+    async def read_frame(_: Frame, *, region: Any) -> Any:
+        regions.append((region.x, region.y, region.width, region.height))
+        return type("Text", (), {"text": read})()
+
+    monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
+    text = {"xpos": 80, "ypos": 40, "width": 200, "height": 20, "type": "ocr", "refstr": "Log in here"}
+    wide = np.tile(picture(1), (1, 2, 1))
+    put(tmp_path, "menu", wide, area=[AREA, text])
+    screen = Screen(tmp_path, picture(1))
+    if matched:
+        sight = await screen.assert_screen("menu", timeout=0)
+        assert sight.match
+    else:
+        with pytest.raises(NeedleNotSeen) as caught:
+            await screen.assert_screen("menu", timeout=0)
+        sight = caught.value.result
+        assert f"read {read!r}" in caught.value.evidence["needles"]
+    area = sight.candidates[0].areas[1]
+    assert (area.kind, area.text, area.matched) == ("text", read, matched)
+    assert regions == [(80, 40, 80, 20)]  # what of it is on this screen
+    regions.clear()
+    with pytest.raises(NeedleNotSeen):
+        await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
+    assert regions == []  # nothing is read where pixels decide already

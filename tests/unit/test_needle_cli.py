@@ -1,0 +1,323 @@
+"""``anima-qa needle`` and ``run --accept``: needles are made, checked and renewed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from qa.cli import accept, needle_page
+from qa.cli.root import root
+from qa.errors import QaError, UsageError
+from qa.report.folder import ResultsFolder
+from qa.scenario.results import AreaResult, CandidateResult, RunResult, ScreenResult, StepResult
+from qa.screen.needle import NeedleError, read_needle
+from qa.screen.picture import frame_from_picture
+
+if TYPE_CHECKING:
+    from qa.scenario.batch import Ended
+
+
+def noise(seed: int, width: int = 64, height: int = 48) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def save(path: Path, pixels: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "shot.png", noise(1))
+    return tmp_path
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(root, [str(word) for word in words], standalone_mode=False)
+
+
+def status(result: Result) -> Any:
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.return_value
+
+
+def new(*words: object) -> Any:
+    return status(call("needle", "new", *words))
+
+
+def test_a_needle_is_made_out_of_a_picture(here: Path) -> None:
+    areas = ("--area", "1,2,30x20", "--area", "40,2,20x20:90%:colour", "--exclude", "5,5,4x3", "--click", "50,10")
+    assert new("menu", "--from", "shot.png", *areas, "--tag", "start", "--tag", "grub", "--workaround", "bug 1") == 0
+    needle = read_needle(here / "needles" / "menu.json")
+    assert (needle.rgb == noise(1)).all()
+    assert (needle.tags, needle.workaround) == (("start", "grub"), "bug 1")
+    first, second, third = needle.areas
+    assert (first.box, first.wanted, first.metric) == ((1, 2, 30, 20), 0.96, "openqa")
+    assert (second.wanted, second.metric, second.click_point) == (0.9, "colour", needle.areas[1].click_point)
+    assert (third.type, third.box) == ("exclude", (5, 5, 4, 3))
+    assert json.loads((here / "needles" / "menu.json").read_text())["area"][1]["click_point"] == {"xpos": 10, "ypos": 8}
+    assert sorted(one.name for one in (here / "needles").iterdir()) == ["menu.json", "menu.png"]
+    assert ((here / "needles" / "menu.png").stat().st_mode & 0o777) == ((here / "shot.png").stat().st_mode & 0o777)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["x", "--from", "shot.png"], "no area says what must be seen"),
+        (["x", "--area", "1,1,2x2"], "there is no picture to make it of"),
+        (["x", "--from", "shot.png", "--image", "builtin"], "--from and --image are two pictures"),
+        (["x", "--from", "shot.png", "--area", "1,1"], "'1,1' is not an area"),
+        (["x", "--from", "shot.png", "--area", "1,1,2x2:101%"], "area[0].match"),
+        (["x", "--from", "shot.png", "--area", "60,1,20x2"], "area[0] (60,1 20x2) is not inside its picture of 64x48"),
+        (["x", "--from", "shot.png", "--area", "1,1,2x2", "--exclude", "1,1,2x2:90"], "'1,1,2x2:90' is not an area"),
+        (["x", "--from", "shot.png", "--area", "1,1,2x2", "--click", "9,9"], "the click point 9,9 is in no area"),
+        (["x", "--from", "shot.png", "--area", "1,1,9x9", "--click", "2,2", "--click", "3,3"], "has one already"),
+        (["x", "--from", "nothing.png", "--area", "1,1,2x2"], "there is no picture nothing.png"),
+        (["x", "--from", "empty", "--area", "1,1,2x2"], "there is no picture in empty"),
+        (["../x", "--from", "shot.png", "--area", "1,1,2x2"], "'../x' is no name for a needle"),
+        (["x", "--edit"], "there is no picture to make it of"),
+    ],
+)
+def test_what_makes_no_needle_leaves_nothing_behind(here: Path, words: list[str], said: str) -> None:
+    (here / "empty").mkdir()
+    with pytest.raises(QaError) as caught:
+        new(*words)
+    assert said in caught.value.message
+    assert not (here / "needles").exists()
+
+
+def test_a_needle_is_not_replaced_by_accident(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,2x2")
+    with pytest.raises(UsageError, match=r"there is a needle needles/menu\.json already"):
+        new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    assert new("menu", "--from", "shot.png", "--area", "1,1,9x9", "--force") == 0
+    assert read_needle(here / "needles" / "menu.json").areas[0].width == 9
+
+
+def results(folder: Path, *steps: StepResult, outcome: Any = "failed") -> Ended:
+    run = ResultsFolder.create(folder, "run")
+    when = "2026-01-01T00:00:00Z"
+    result = RunResult(
+        name="run", script="s", outcome=outcome, exit_status=1, started=when, duration_s=1, steps=list(steps)
+    )  # fmt: skip
+    run.write_result(result)
+    return cast("Ended", SimpleNamespace(folder=run, result=result))
+
+
+def step(index: str, frame: str, *candidates: CandidateResult, outcome: Any = "failed", inside: Any = ()) -> StepResult:
+    screen = ScreenResult(wanted="needle menu", frame=frame, width=64, height=48, candidates=list(candidates))
+    about = {"name": "look", "verb": "assert_screen", "started_s": 0, "duration_s": 0}
+    return StepResult(index=index, outcome=outcome, screen=screen, steps=list(inside), **about)
+
+
+def test_the_picture_is_that_of_the_last_look_of_a_run(here: Path) -> None:
+    run = results(
+        here / "results", step("1", "shots/a.png"), step("2", "shots/a.png", inside=[step("2.1", "shots/b.png")])
+    ).folder
+    for number, name in enumerate(("a", "b", "c")):
+        save(run.shots / f"{name}.png", noise(number + 10))
+    assert new("menu", "--from", run.path, "--area", "1,1,9x9") == 0
+    assert (read_needle(here / "needles" / "menu.json").rgb == noise(11)).all()
+    run.result_json.unlink()
+    new("menu", "--from", run.path, "--area", "1,1,9x9", "--force")
+    assert (read_needle(here / "needles" / "menu.json").rgb == noise(12)).all()
+
+
+def test_a_check_without_a_screen_tells_what_is_wrong(here: Path) -> None:
+    new("good", "--from", "shot.png", "--area", "1,1,9x9")
+    new("bad", "--from", "shot.png", "--area", "1,1,9x9")
+    assert status(call("needle", "check", "needles/good.json")) == 0
+    (here / "needles" / "bad.png").unlink()
+    result = call("needle", "check", "needles")
+    assert (status(result), "needles/bad.json: its picture bad.png is not there" in result.output) == (2, True)
+    assert "needles/good.json: ok" in result.output
+    records = json.loads(call("needle", "check", "needles", "--json").output)
+    assert [(one["needle"], bool(one["problems"])) for one in records] == [("bad", True), ("good", False)]
+
+
+def test_needles_are_run_against_a_saved_screen(here: Path) -> None:
+    save(here / "moved.png", np.roll(noise(1), 9, axis=1))
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9", "--area", "30,20,15x10")
+    new("other", "--from", save(here / "other.png", noise(2)), "--area", "1,1,20x9")
+    paths = ("needles/menu.json", "needles/other.json")
+    assert status(call("needle", "check", paths[0], "--screen", "moved.png")) == 0
+    result = call("needle", "check", *paths[::-1], "--screen", "moved.png", "--json")
+    assert status(result) == 1
+    other, menu = json.loads(result.output)
+    assert menu == {
+        "needle": "menu", "matched": True, "error": 0.0,
+        "areas": [
+            {"x": 10, "y": 1, "w": 20, "h": 9, "similarity": 1.0, "matched": True},
+            {"x": 39, "y": 20, "w": 15, "h": 10, "similarity": 1.0, "matched": True},
+        ],
+    }  # fmt: skip
+    assert (other["needle"], other["matched"], other["areas"][0]["matched"]) == ("other", False, False)
+    assert other["error"] == pytest.approx((1 - other["areas"][0]["similarity"]) ** 2)
+    told = call("needle", "check", *paths, "--screen", "moved.png").output
+    assert "menu: matches" in told
+    assert "ok  20x9 at 10,1, from 1,1: 100.00 % of 96 % (openqa)" in told
+    assert "--search-ratio 1 looks everywhere" in told
+
+
+def test_a_search_ratio_looks_further(here: Path) -> None:
+    save(here / "wide.png", np.zeros((48, 400, 3), np.uint8) + np.pad(noise(1), ((0, 0), (300, 36), (0, 0))))
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9")
+    check = ("needle", "check", "needles/menu.json", "--screen", "wide.png")
+    assert [status(call(*check, *more)) for more in ((), ("--search-ratio", "0.02"), ("--search-ratio", "1"))] == [1, 1, 0]
+    with pytest.raises(UsageError, match="--search-ratio needs --screen"):
+        status(call(*check[:3], "--search-ratio", "1"))
+
+
+def test_a_broken_needle_or_screen_is_bad_input(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9")
+    result = call("needle", "check", "needles/menu.json", "needles/none.json", "--screen", "shot.png", "--json")
+    assert status(result) == 2
+    menu, none = json.loads(result.output)
+    assert (menu["matched"], none["matched"], none["problems"]) == (True, False, ["there is no needle needles/none.json"])
+    (here / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match=r"broken\.png is not a PNG picture"):
+        status(call("needle", "check", "needles/menu.json", "--screen", "broken.png"))
+    with pytest.raises(UsageError, match="no needle was given"):
+        status(call("needle", "check"))
+
+
+class Person(threading.Thread):
+    """Somebody in front of the page: sends what it is told to once the page is there."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *requests: tuple[str, str, Any]) -> None:
+        super().__init__(daemon=True)
+        self.requests, self.answers = requests, list[tuple[int, bytes]]()
+        self.server: Any = None
+        serve = needle_page.PageServer.serve_forever
+
+        def serving(server: Any, *words: Any) -> None:
+            self.server = server
+            self.start()
+            serve(server, *words)
+
+        monkeypatch.setattr(needle_page.PageServer, "serve_forever", serving)
+
+    def run(self) -> None:
+        for method, path, body in self.requests:
+            connection = http.client.HTTPConnection(self.server.host, timeout=30)
+            headers = {"Host": "evil.example"} if method == "EVIL" else {}
+            where = path.replace("PAGE/", self.server.path)
+            sent = None if body is None else json.dumps(body)
+            connection.request("GET" if method == "EVIL" else method, where, sent, headers)
+            answer = connection.getresponse()
+            self.answers.append((answer.status, answer.read()))
+
+
+DRAWN = {
+    "area": [{"xpos": 3, "ypos": 4, "width": 10, "height": 8, "type": "match", "match": 99}],
+    "tags": ["drawn"],
+    "properties": [],
+}
+
+
+def test_areas_are_drawn_on_a_page_that_ends_with_saving(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = {**DRAWN, "area": [{**DRAWN["area"][0], "xpos": 60}]}  # type: ignore[dict-item]
+    person = Person(
+        monkeypatch,
+        ("GET", "PAGE/", None), ("GET", "PAGE/screen.png", None), ("GET", "/", None), ("EVIL", "PAGE/", None),
+        ("GET", "PAGE/../needles", None), ("POST", "PAGE/save", outside), ("POST", "PAGE/save", []), ("POST", "/save", DRAWN),
+        ("POST", "PAGE/save", DRAWN),
+    )  # fmt: skip
+    result = call("needle", "new", "menu", "--from", "shot.png", "--tag", "</script>", "--edit")
+    assert status(result) == 0
+    person.join(30)
+    assert [code for code, _ in person.answers] == [200, 200, 404, 404, 404, 422, 422, 404, 200]
+    page = person.answers[0][1].decode()
+    assert page.count("</script>") == 1
+    assert re.search(r'const needle = \{"name": "menu", "width": 64, "height": 48', page)
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
+    assert b"is not inside its picture" in person.answers[5][1]
+    assert (np.asarray(Image.open(here / "needles" / "menu.png")) == noise(1)).all()
+    assert json.loads((here / "needles" / "menu.json").read_text()) == DRAWN
+    assert re.search(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", result.stderr)
+
+
+def test_a_needle_that_is_there_is_edited_and_keeps_its_picture(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    path = here / "needles" / "menu.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "of another tool": 1}))
+    before = (here / "needles" / "menu.png").stat()
+    person = Person(monkeypatch, ("GET", "PAGE/", None), ("POST", "PAGE/save", DRAWN))
+    assert new("menu", "--edit") == 0
+    person.join(30)
+    assert '"of another tool": 1' in person.answers[0][1].decode()
+    assert json.loads(path.read_text()) == DRAWN
+    assert (here / "needles" / "menu.png").stat() == before
+
+
+def candidate(here: Path, run: str, *, matched: bool = False) -> CandidateResult:
+    box = {"x": 1, "y": 1, "width": 9, "height": 9, "from_x": 1, "from_y": 1}
+    area = AreaResult(kind="match", **box, similarity=0.5, wanted=0.96, matched=matched, metric="openqa")
+    source, picture = str(here / "needles" / "menu.png"), f"needles/{run}.png"
+    return CandidateResult(needle="menu", source=source, picture=picture, matched=matched, error=0.25, areas=[area])
+
+
+def failed(here: Path, seen: Any, *, matched: bool = False, outcome: Any = "failed") -> Ended:
+    ended = results(here / "results", step("1", "shots/seen.png", candidate(here, "menu", matched=matched), outcome=outcome))
+    save(ended.folder.path / "shots" / "seen.png", seen)
+    return ended
+
+
+def test_a_changed_screen_is_accepted_as_the_new_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    json_before = (here / "needles" / "menu.json").read_bytes()
+    accept.offer([failed(here, noise(7))], yes=True)
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(7)).all()
+    assert (here / "needles" / "menu.json").read_bytes() == json_before
+    said = capsys.readouterr().err
+    assert "run, step 1 (look): menu was not seen" in said
+    assert "area 9x9 at 1,1: 50.0 % alike" in said
+    assert "1 needle changed" in said
+
+
+@pytest.mark.parametrize(("answer", "changed"), [(True, True), (False, False)])
+def test_the_person_is_asked(here: Path, monkeypatch: pytest.MonkeyPatch, answer: bool, changed: bool) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    asked = []
+    monkeypatch.setattr("click.confirm", lambda text, **more: (asked.append((text, more["default"])), answer)[1])
+    accept.offer([failed(here, noise(7)), failed(here, noise(8))], yes=False)  # two runs of one script: one question
+    assert asked == [("take the screen as the new menu.png?", False)]
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(7 if changed else 1)).all()
+
+
+def test_what_passed_or_does_not_fit_is_not_accepted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    accept.offer([failed(here, noise(7), matched=True), failed(here, noise(8), outcome="passed")], yes=True)
+    assert "no step has looked for a needle in vain" in capsys.readouterr().err
+    accept.offer([failed(here, noise(7, 9, 9))], yes=True)
+    assert "not changed: " in capsys.readouterr().err
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(1)).all()
+
+
+def test_accept_needs_a_terminal_or_an_explicit_yes() -> None:
+    with pytest.raises(UsageError, match="no terminal to ask at"):
+        accept.check_options(True, False)
+    with pytest.raises(UsageError, match="--yes needs --accept"):
+        accept.check_options(False, True)
+    accept.check_options(True, True)
+    accept.check_options(False, False)
+
+
+def test_a_needle_cannot_be_read_half_written(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    (here / "needles" / "menu.png").unlink()
+    with pytest.raises(NeedleError):
+        new("menu", "--edit")

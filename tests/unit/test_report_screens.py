@@ -1,0 +1,189 @@
+"""Screens, needles and films in the page, as far as they can be judged without a browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_samples as samples
+from PIL import Image, ImageChops, ImageStat
+from test_report_html import Page, html
+
+from qa.report.comparison import percent, screen_text, summary_of
+from qa.report.content import flatten
+from qa.report.film_view import make_films
+from qa.report.folder import ResultsFolder
+from qa.report.screen_view import screen_view
+from qa.report.view import make_page
+from qa.scenario.results import CandidateResult, FilmResult, ScreenResult
+
+
+def candidate(*areas: Any, **more: Any) -> CandidateResult:
+    fields = {"needle": "x", "source": "x.png", "picture": "", "matched": False, "error": 0.1}
+    return CandidateResult(**{**fields, "areas": list(areas), **more})
+
+
+@pytest.mark.parametrize(
+    ("similarity", "told"), [(1.0, "100 %"), (0.9599, "95.9 %"), (0.96, "96 %"), (0.29, "29 %"), (0.0, "0 %"), (0.7312, "73.1 %")]
+)
+def test_what_does_not_match_never_looks_as_if_it_did(similarity: float, told: str) -> None:
+    assert percent(similarity) == told
+
+
+def test_a_needle_is_summed_up() -> None:
+    good, bad, out = samples.area(0, 0, 9, 9, 0.99), samples.area(0, 0, 9, 9, 0.5), samples.area(0, 0, 9, 9, 0.0, kind="exclude")
+    assert summary_of(candidate(good, bad, out)) == "1 of 2 areas differs, the worst is 50 % alike"
+    assert summary_of(candidate(bad, bad)) == "2 of 2 areas differ, the worst is 50 % alike"
+    assert summary_of(candidate(bad)) == "its area is 50 % alike, 96 % wanted"
+    assert summary_of(candidate(good, good)) == "all 2 areas match, the worst is 99 % alike"
+    assert summary_of(candidate(good)) == "its area is 99 % alike"
+    assert summary_of(candidate(out)) == "it has no area that is compared"
+    assert summary_of(candidate()) == "it has no area that is compared"
+
+
+def test_the_worst_area_is_the_one_that_lacks_most_of_what_is_wanted_of_it(tmp_path: Path) -> None:
+    lax, strict = samples.area(0, 0, 10, 10, 0.4, wanted=0.5), samples.area(100, 0, 10, 10, 0.6, wanted=0.99)
+    screen = ScreenResult(wanted="x", frame="", width=210, height=100, candidates=[candidate(lax, strict)])
+    view = screen_view(screen, "a", make_page_album())
+    assert view.candidates[0].alike == "60 %"
+    assert view.candidates[0].start == 50  # 105 of 210 pixels
+
+
+def make_page_album() -> Any:
+    from qa.report.pictures import Album
+
+    return Album({})
+
+
+def test_what_differs_comes_first_and_has_its_close_ups_at_both_places(tmp_path: Path) -> None:
+    page = make_page(folder := samples.needle_differs(tmp_path), folder.read_result())
+    screen = page.steps[2].screen
+    assert screen
+    best = screen.candidates[0]
+    assert [area.number for area in best.areas] == [2, 1, 3, 4]
+    assert (best.dx, best.dy) == (3, 0)
+    assert best.areas[0].close == "681 438 144 64"
+    assert best.areas[0].expected == "678 438 144 64"
+    assert [area.close for area in best.areas[1:]] == ["", "", ""]
+    assert best.areas[0].moved == "moved by 3,0"
+
+
+def test_a_picture_that_is_drawn_often_is_in_the_page_once(tmp_path: Path) -> None:
+    text = html(samples.forty_needles(tmp_path))
+    page = Page(text)
+    sheets = page.all("image")
+    assert len(sheets) == 2 + 2 + 40  # two needles, the frames of steps that passed, and of those that failed
+    used = {one["href"][1:] for one in page.all("use")}
+    assert used == {one["id"] for one in sheets}
+
+
+def test_the_last_frame_is_not_shown_beside_the_same_picture(tmp_path: Path) -> None:
+    folder = samples.needle_differs(tmp_path)
+    assert make_page(folder, folder.read_result()).steps[2].shots == []
+    Image.new("RGB", (9, 9), "red").save(folder.shots / "step-3-failed.png")
+    assert [shot.name for shot in make_page(folder, folder.read_result()).steps[2].shots] == ["shots/step-3-failed.png"]
+
+
+def test_missing_pictures_are_told_and_the_figures_stay(tmp_path: Path) -> None:
+    folder = samples.needle_differs(tmp_path)
+    (folder.path / "needles" / "login-window.png").unlink()
+    (folder.path / "shots" / "step-3-seen.png").write_bytes(b"no picture")
+    text = Page(html(folder)).text
+    assert "The needle's picture is not shown here." in text
+    assert "shots/step-3-seen.png is not shown here" in text
+    assert "73.1 %" in text
+
+
+def test_a_hostile_needle_is_text(tmp_path: Path) -> None:
+    folder = samples.needle_differs(tmp_path)
+    result = folder.read_result()
+    screen = result.steps[2].screen
+    assert screen
+    evil = '"><script>alert(1)</script>'
+    screen.candidates[0].needle = screen.candidates[0].areas[0].text = screen.note = screen.wanted = evil
+    screen.candidates[0].workaround, screen.candidates[0].picture = evil, "../../../../etc/passwd"
+    result.films[0].machine = result.films[0].frames[3].note = evil
+    folder.write_result(result)
+    page = Page(html(folder))
+    assert len(page.all("script")) == 1
+    assert "root:" not in page.text
+
+
+def film_page(folder: ResultsFolder, budget: int = 8 << 20) -> Any:
+    result = folder.read_result()
+    flats = list(flatten(result.steps))
+    return make_films(folder, result, flats, {flat.step.index: ("passed", "good") for flat in flats}, budget)
+
+
+def test_each_step_has_its_moment_in_the_film_of_its_machine(tmp_path: Path) -> None:
+    films = film_page(samples.restless(tmp_path))
+    assert films.moments == {"1": (1, 0), "2": (2, 10)}
+    assert [view.title for view in films.views] == ["db", "web"]
+    assert films.views[1].marks == [100.0]
+    assert films.views[1].frames[3].step == "2 wait_for_still_screen"
+
+
+def test_a_film_of_a_branch_shows_the_steps_of_that_branch(tmp_path: Path) -> None:
+    steps = [samples.step(index, "x", number * 1.0, 1.0) for number, index in enumerate(("1", "2.1.1", "2.2.1", "2.11.1"))]
+    folder = samples.folder(tmp_path, samples.run("x", "passed", 0, steps))
+    pictures = [(0.0, samples.desktop()), (9.0, samples.desktop("Stop"))]
+    film = samples.filmed(folder, pictures, branch="2.1-upgrade")
+    folder.write_result(samples.run("x", "passed", 0, steps, films=[film]))
+    assert set(film_page(folder).moments) == {"2.1.1"}
+
+
+def test_a_film_that_is_too_large_is_shown_smaller_with_fewer_pictures(tmp_path: Path) -> None:
+    folder = samples.restless(tmp_path)
+    whole = film_page(folder)
+    size = sum(len(frame.url) for view in whole.views for frame in view.frames)
+    films = film_page(folder, size // 4)
+    assert all(frame.url.startswith("data:image/jpeg") for frame in films.views[1].frames)
+    assert all((frame.x, frame.y, frame.width, frame.height) == (0, 0, 1280, 800) for frame in films.views[1].frames)
+    assert len(films.views[1].frames) < len(whole.views[1].frames)
+    assert films.moments["2"] == (2, len(films.views[1].frames) - 1)
+    assert "shown smaller" in films.views[1].note
+    last = base64.b64decode(films.views[1].frames[-1].url.partition(",")[2])
+    with Image.open(io.BytesIO(last)) as small:
+        expected = samples.desktop(user="x" * 11).resize(small.size)
+        assert ImageStat.Stat(ImageChops.difference(small.convert("RGB"), expected)).mean[0] < 4
+
+
+@pytest.mark.parametrize("broken", ["missing", "no picture", "outside", "huge"])
+def test_a_film_that_cannot_be_read_is_left_out(tmp_path: Path, broken: str) -> None:
+    folder = samples.restless(tmp_path)
+    result = folder.read_result()
+    frame = result.films[0].frames[1]
+    if broken == "missing":
+        (folder.path / frame.file).unlink()
+    elif broken == "no picture":
+        (folder.path / frame.file).write_bytes(b"x")
+    elif broken == "outside":
+        frame.file = "../../../../../etc/passwd"
+    else:
+        frame.width = 1 << 20
+        frame.height = 1 << 20
+    folder.write_result(result)
+    films = film_page(folder)
+    assert [view.title for view in films.views] == ["web"]
+    assert films.moments == {"2": (1, 10)}
+    assert "Film" in Page(html(folder)).text
+
+
+def test_a_run_without_films_has_no_place_for_them(tmp_path: Path) -> None:
+    text = html(samples.passed(tmp_path))
+    assert not re.search(r'<section id="film"', text)
+    assert FilmResult(machine="x", seen=0, file="", frames=[]).frames == []
+
+
+def test_what_was_read_is_told_for_areas_of_text() -> None:
+    text = samples.area(0, 0, 9, 9, 0.5, kind="text", text="annna")
+    screen = ScreenResult(wanted="x", frame="", width=9, height=9, note="all black", candidates=[candidate(text)])
+    assert screen_text(screen).splitlines() == [
+        "all black",
+        "x: its area is 50 % alike, 96 % wanted",
+        "1 9x9 at 0,0: 50 % alike, differs, 96 % wanted, reads 'annna'",
+    ]
