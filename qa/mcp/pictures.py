@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qa.errors import UsageError
 from qa.screen.frames import Frame
@@ -131,12 +131,27 @@ def _scaled(frame: Frame, view: View) -> Image:
 def _encode(picture: Image, colours: int) -> bytes:
     from PIL import Image  # noqa: PLC0415 -- see above
 
-    few = picture.getcolors(colours) is not None
-    method = Image.Quantize.MEDIANCUT if few else Image.Quantize.FASTOCTREE
-    reduced = picture.quantize(colours, method=method, dither=Image.Dither.NONE)
+    if (found := picture.getcolors(colours)) is not None:
+        reduced = _exactly(picture, [colour for _, colour in found])
+    else:
+        reduced = picture.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     out = io.BytesIO()
-    reduced.save(out, "PNG", compress_level=6)
+    reduced.save(out, "PNG", compress_level=3)
     return out.getvalue()
+
+
+def _exactly(picture: Image, colours: list[Any]) -> Image:
+    """With these colours as its palette, and no pixel changed. Pillow's own way takes five times as long."""
+    import numpy as np  # noqa: PLC0415 -- costs 0.1 s
+    from PIL import Image  # noqa: PLC0415 -- see above
+
+    pixels = np.asarray(picture, np.uint32)
+    numbers = np.zeros(1 << 24, np.uint8)
+    for number, (red, green, blue) in enumerate(colours):
+        numbers[red << 16 | green << 8 | blue] = number
+    reduced = Image.fromarray(numbers[pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]], "P")
+    reduced.putpalette(bytes(part for colour in colours for part in colour))
+    return reduced
 
 
 def changed(before: Frame, after: Frame) -> list[Box]:

@@ -36,6 +36,17 @@ def test_a_small_screen_is_shown_as_it_is() -> None:
     assert (view.scale, view.is_whole) == (1.0, True)
 
 
+def test_few_colours_are_kept_exactly() -> None:
+    boxes = [(number, number, 5, 5) for number in range(0, 60, 3)]
+    screen = frame(100, 80)
+    for number, box in enumerate(boxes):
+        part = frame(100, 80, box, colour=bytes((number, 255 - number, 7 * number)))
+        screen = Frame(100, 80, bytes(a | b for a, b in zip(screen.ppm, part.ppm, strict=True)))
+    png, _ = draw(screen, View.of(screen))
+    with Image.open(io.BytesIO(png)) as picture:
+        assert picture.convert("RGB").tobytes() == bytes(screen.pixels)
+
+
 @pytest.mark.parametrize("size", [(3840, 2160), (1080, 5000), (1569, 10)])
 def test_no_side_is_longer_than_models_take(size: tuple[int, int]) -> None:
     screen = frame(*size)

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from qa.errors import CheckFailed, DeadlineExceeded, UsageError
 from qa.machine import Machine
-from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.call import LONGEST_WAIT, Call, Looked, under_way
 from qa.mcp.clipping import clip
 from qa.mcp.describe import describe_job
 from qa.mcp.fields import TimeoutSeconds, VmName, WaitSeconds
+from qa.mcp.pictures import View
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.tools.execute import output_of
 from qa.mcp.verbs import perform
@@ -20,6 +21,8 @@ from qa.operations import CATALOGUE
 from qa.operations.calls import Facts
 from qa.operations.jobs import Job
 from qa.operations.vm import Vm
+from qa.screen.frames import Frame
+from qa.screen.sight import Candidate, Sight
 
 Until = Literal["ready", "text", "needle", "still", "port", "closed_port", "unit", "file", "succeeds", "off"]
 
@@ -125,7 +128,17 @@ async def _until(vm: Vm, machine: Machine, arguments: WaitArguments, job: Job) -
         }
     else:
         data |= {"met": True, **({"found": found} if isinstance(found, str) else {})}
+        if isinstance(found, Sight) and found.match:
+            data |= _where(vm, found.frame, found.match)
     return Reply({**data, "waited_s": round(job.elapsed_s, 1)})
+
+
+def _where(vm: Vm, frame: Frame, match: Candidate) -> dict[str, Any]:
+    """What was found, and where, in pixels of the last picture, so that it can be clicked."""
+    seen = vm.last_frame.view if isinstance(vm.last_frame, Looked) and vm.last_frame.view.fits(frame) else View.of(frame)
+    areas = [seen.in_picture((area.x, area.y, area.width, area.height)) for area in match.areas]
+    told: dict[str, Any] = {"found": match.name, "areas": [list(area) for area in areas if area]}
+    return told | ({"workaround": match.workaround} if match.workaround else {})
 
 
 async def _go_on_with(call: Call, job: Job, arguments: WaitArguments) -> Reply:
