@@ -49,6 +49,11 @@ class Table:
             return self.last_end
         return self.last_end + self.sector + _round_up(len(self.entries), self.sector)
 
+    @property
+    def last_usable_end(self) -> int:
+        """Bytes up to which partitions may lie."""
+        return (self._field(8) + 1) * self.sector if self.kind == "gpt" else self.last_end
+
     def moved_to(self, size: int) -> tuple[tuple[int, bytes], ...]:
         """What must be written for a disk of ``size`` bytes: places, and bytes for them. In this order the table is whole at
         any moment: first the second copy at the new end, then the first header. Nothing, where the table is no GPT.

@@ -12,13 +12,14 @@ from pathlib import Path
 from qa.errors import ImageError, ImageRefused, UsageError
 from qa.images.partitions import HEAD, NoTable, Table, read_table
 from qa.images.probe import Probe, probe
-from qa.images.tools import require
+from qa.images.tools import ToolResult, require
 from qa.sizes import format_size
 
 RESIZABLE = ("raw", "qcow2")
 """What qemu-img can resize without making it anew."""
 
 _UNIT = 512
+_IN_USE = "another process using the image"
 
 
 @dataclass(frozen=True)
@@ -78,32 +79,21 @@ async def _shrink(path: Path, found: Probe, size: int, meant: bool) -> None:
         raise UsageError(f"{size} bytes are not whole sectors of {table.sector}", hint="ask for whole megabytes")
     for place, data in table.moved_to(size):
         await _write(path, found.format, place, data)
+    if (await _table(path, found)).last_usable_end > size:  # nothing is cut off that its table still counts on
+        raise ImageError(f"the partition table of {path} could not be moved", hint="the disk is as large as it was")
     await _resize(path, found.format, size, "--shrink")
 
 
 async def _table(path: Path, found: Probe) -> Table:
-    info = json.loads(
-        (await require(["qemu-img", "info", "--output=json", "-f", found.format, path], f"cannot look at {path}")).stdout
-    )
+    info = json.loads((await _tool(path, "qemu-img", "info", "--output=json", "-f", found.format, path)).stdout)
     if info.get("snapshots"):
         raise ImageRefused(
             f"{path} has snapshots of its own, which a smaller disk would damage", hint="remove them with qemu-img snapshot -d"
         )
     with tempfile.TemporaryDirectory(prefix="anima-qa-") as folder:
         head = Path(folder, "head")
-        argv: list[str | Path] = [
-            "qemu-img",
-            "dd",
-            "-f",
-            found.format,
-            "-O",
-            "raw",
-            f"bs={HEAD}",
-            "count=1",
-            f"if={path}",
-            f"of={head}",
-        ]
-        await require(argv, f"cannot read the beginning of {path}", file_limit=2 * HEAD)
+        what = (f"bs={HEAD}", "count=1", f"if={path}", f"of={head}")
+        await _tool(path, "qemu-img", "dd", "-f", found.format, "-O", "raw", *what, file_limit=2 * HEAD)
         data = await asyncio.to_thread(head.read_bytes)
     try:
         return read_table(data, found.virtual_size)
@@ -118,13 +108,18 @@ async def _write(path: Path, form: str, place: int, data: bytes) -> None:
         piece.write(data)
         piece.flush()
         command = f"write -s {piece.name} {place} {len(data)}"
-        await require(["qemu-io", "-f", form, "-c", command, "-c", "flush", path], f"cannot write to {path}")
+        await _tool(path, "qemu-io", "-f", form, "-c", command, "-c", "flush", path)
 
 
 async def _resize(path: Path, form: str, size: int, *more: str) -> None:
+    await _tool(path, "qemu-img", "resize", "-q", "-f", form, *more, path, str(size))
+
+
+async def _tool(path: Path, *argv: str | Path, file_limit: int | None = None) -> ToolResult:
+    """Run one of QEMU's tools on ``path``."""
     try:
-        await require(["qemu-img", "resize", "-q", "-f", form, *more, path, str(size)], f"cannot resize {path}")
+        return await require(argv, f"cannot resize {path}", file_limit=file_limit)
     except ImageError as error:
-        if "lock" in error.message:
+        if any(_IN_USE in text for text in error.evidence.values()):
             raise ImageError(f"{path} is in use by a machine", hint="stop it first", evidence=error.evidence) from error
         raise
