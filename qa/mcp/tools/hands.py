@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from qa.deadline import Deadline
-from qa.errors import QaError, UsageError
+from qa.errors import UsageError
 from qa.machine import Machine
 from qa.mcp.call import Call, Looked
 from qa.mcp.fields import VmName
@@ -22,6 +22,9 @@ from qa.screen.frames import Frame
 Point = Annotated[tuple[float, float], Field(description="[x, y]")]
 Power = Literal["shutdown", "reboot", "crash", "boot", "pause", "resume"]
 
+NEEDLE = "needle:"
+FIND_LIMIT_S = 20.0
+"""Seconds, with the factor, in which a text or a needle that is to be clicked must be on the screen."""
 POWER_LIMIT_S = 40.0
 """Seconds, with the factor: what takes longer goes on in the guest and is seen with ``vm_wait``."""
 
@@ -36,6 +39,9 @@ class InputArguments(ToolArguments):
 
     vm: VmName
     click: Annotated[Point | None, Field(description="[x, y] in pixels of the last picture, as all places here")] = None
+    click_on: Annotated[str | None, Field(min_length=1, description="Click this text on the screen (regex), or needle:NAME")] = (
+        None
+    )
     button: Literal["left", "right", "middle"] = "left"
     double: bool = False
     drag: Annotated[tuple[float, float, float, float] | None, Field(description="[x1, y1, x2, y2]")] = None
@@ -135,22 +141,22 @@ def _view(seen: Looked | None, now: Frame, arguments: InputArguments) -> View:
 
 async def _use_mouse(machine: Machine, view: View, arguments: InputArguments) -> None:
     if arguments.move is not None and arguments.scroll is None:
-        await _mouse(machine, "move_mouse", at=list(view.to_screen(*arguments.move)))
+        await perform(machine, "move_mouse", at=view.to_screen(*arguments.move))
+    how: dict[str, Any] = {"button": arguments.button, "double": arguments.double}
     if arguments.click is not None:
-        place = list(view.to_screen(*arguments.click))
-        await _mouse(machine, "click", at=place, button=arguments.button, double=arguments.double)
+        await perform(machine, "click", at=view.to_screen(*arguments.click), **how)
+    if arguments.click_on is not None:
+        is_needle, name = arguments.click_on.startswith(NEEDLE), arguments.click_on.removeprefix(NEEDLE)
+        there = {"needle": name} if is_needle else {"text": name}
+        await perform(machine, "click", **there, **how, timeout=FIND_LIMIT_S / machine.setup.factor)
     if arguments.drag is not None:
         x1, y1, x2, y2 = arguments.drag
-        await _mouse(machine, "drag", start=list(view.to_screen(x1, y1)), to=list(view.to_screen(x2, y2)))
-    if arguments.scroll is not None:
-        place_to = arguments.move or (view.size[0] / 2, view.size[1] / 2)
-        await _mouse(machine, "scroll", amount=arguments.scroll, at=list(view.to_screen(*place_to)))
-
-
-async def _mouse(machine: Machine, verb: str, **arguments: Any) -> None:
-    if verb not in CATALOGUE:
-        raise QaError("there is no mouse here", hint="use keys and text")
-    await perform(machine, verb, **_known(verb, **arguments))
+        places = {"from": {"at": view.to_screen(x1, y1)}, "to": {"at": view.to_screen(x2, y2)}}
+        await perform(machine, "drag", **places, button=arguments.button)
+    if arguments.scroll:
+        place = view.to_screen(*arguments.move) if arguments.move else None
+        direction = "down" if arguments.scroll > 0 else "up"
+        await perform(machine, "scroll", direction=direction, amount=abs(arguments.scroll), at=place)
 
 
 def _known(verb: str, **arguments: Any) -> dict[str, Any]:
