@@ -32,6 +32,7 @@ def gpt(size: int, *partitions: tuple[int, int], sector: int = 512, **wrong: Any
     struct.pack_into("<I", header, 16, zlib.crc32(header))
     disk[sector : sector + len(header)] = header
     disk[2 * sector : 2 * sector + len(entries)] = entries
+    disk[-sector : 92 - sector] = header
     disk[446:462] = struct.pack("<B3sB3sII", 0, b"", 0xEE, b"", 1, sectors - 1)
     disk[510:512] = b"\x55\xaa"
     return disk

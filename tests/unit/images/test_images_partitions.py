@@ -130,7 +130,10 @@ def test_a_moved_gpt_is_whole_at_each_moment_in_between() -> None:
     table = read_table(bytes(disk[:HEAD]), len(disk))
     for place, data in table.moved_to(8 * MIB):
         disk[place : place + len(data)] = data
-        assert read_table(bytes(disk[:HEAD]), len(disk)).last_end == table.last_end
+        now = read_table(bytes(disk[:HEAD]), len(disk))
+        assert now.last_end == table.last_end
+        other = struct.unpack_from("<Q", now.header, 32)[0] * 512
+        assert disk[other : other + 8] == b"EFI PART", "the second copy is not where the first one says"
 
 
 def test_the_smallest_disk_has_room_and_a_smaller_one_has_not() -> None:
