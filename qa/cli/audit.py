@@ -113,5 +113,7 @@ def _line(record: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        value = value.get("error") or ", ".join(f"{name} {one}" for name, one in value.items())
     text = " ".join(str(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -45,7 +45,7 @@ class Head:
 def digest_of(record: Mapping[str, Any]) -> str:
     """The digest of a line: of all that is in it but the digest itself, with the keys in their order."""
     bare = {name: value for name, value in record.items() if name != "hash"}
-    return hashlib.sha256(_as_json(bare)).hexdigest()
+    return hashlib.sha256(_as_json(bare, sort_keys=True)).hexdigest()
 
 
 class AuditLog:
@@ -206,5 +206,5 @@ def _put_head(head: int, last: Head) -> None:
     os.pwrite(head, data.ljust(_HEAD_SIZE, b" "), 0)
 
 
-def _as_json(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=str).encode()
+def _as_json(record: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:
+    return json.dumps(record, ensure_ascii=True, sort_keys=sort_keys, separators=(",", ":"), default=str).encode()

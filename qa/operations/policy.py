@@ -111,8 +111,7 @@ class Judge:
             where = ", ".join(str(one) for one in allowed) or "none"
             raise self._refused(f"{shown} may not be {do}", "allow_paths", f"allowed folders are: {where}")
         if caller.among(self.policy.protect_home) and (what := self._secret(real)):
-            hint = "take a place that is not hidden, or ask the owner of this host to name it in allow_paths"
-            raise self._refused(f"{shown} may not be {do}: {what}", "protect_home", hint)
+            raise self._refused(f"{shown} may not be {do}: {what}", "protect_home", "take a place that is not hidden")
         return real
 
     def _secret(self, real: Path) -> str:

@@ -30,7 +30,7 @@ def change(log: AuditLog) -> None:
 def test_calls_are_listed(log: AuditLog) -> None:
     ended = CliRunner().invoke(command, ["list", "--last", "2"])
     assert [line.split("  ", 1)[1] for line in ended.output.splitlines()] == [
-        f"mcp/claude  vm_exec(number={number})  ok  {{'exit_code': 0}}" for number in (1, 2)
+        f"mcp/claude  vm_exec(number={number})  ok  exit_code 0" for number in (1, 2)
     ]
     assert len(json.loads(CliRunner().invoke(command, ["list", "--json"]).output)) == 3
 
