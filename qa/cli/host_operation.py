@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
@@ -13,8 +13,13 @@ from qa.errors import UsageError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from qa.config import Config
+    from qa.events import Bus
+    from qa.operations.calls import Facts
     from qa.operations.hosting import HostOperation
+    from qa.paths import Paths
 
+T = TypeVar("T")
 Show = Callable[[Any], None]
 """Prints a result for people."""
 
@@ -75,7 +80,6 @@ def _option(name: str, info: FieldInfo) -> click.Option:
 
 
 def _run(one: HostOperation, given: dict[str, Any], yes: bool) -> Any:
-    import os
     from dataclasses import replace
     from pathlib import Path
 
@@ -83,10 +87,7 @@ def _run(one: HostOperation, given: dict[str, Any], yes: bool) -> Any:
 
     from qa.cli.progress import run_until_done
     from qa.config import load_config
-    from qa.events import Bus
     from qa.operations.bench import Bench
-    from qa.operations.calls import Caller
-    from qa.operations.gate import Gate
     from qa.paths import Paths
 
     try:
@@ -101,13 +102,37 @@ def _run(one: HostOperation, given: dict[str, Any], yes: bool) -> Any:
     async def work(bus: Bus) -> Any:
         bench = Bench(paths, config, bus, Path.cwd())
         facts = replace(one.facts(bench, arguments), force=yes)
-        caller = Caller("cli", f"uid {os.getuid()}")
-        ask = _ask if sys.stdin.isatty() else None
-        return await Gate.of(paths, config).call(
-            caller, one.name, lambda: one(bench, arguments), facts=facts, arguments=dict(arguments), ask=ask
-        )
+        return await _call(paths, config, one.name, lambda: one(bench, arguments), facts=facts, arguments=dict(arguments))
 
     return run_until_done(work)
+
+
+def through_gate(name: str, facts: Facts, arguments: Mapping[str, Any], work: Callable[[Bus], Awaitable[T]]) -> T:
+    """Do ``work`` as any call of the operation ``name`` is done: held against the policy, written down, its progress shown.
+
+    Raises:
+        PolicyRefused: a rule is against it.
+    """
+    from qa.cli.progress import run_until_done
+    from qa.config import load_config
+    from qa.paths import Paths
+
+    paths = Paths.from_environment()
+    config = load_config(paths)
+    return run_until_done(lambda bus: _call(paths, config, name, lambda: work(bus), facts=facts, arguments=arguments))
+
+
+async def _call(
+    paths: Paths, config: Config, name: str, run: Callable[[], Awaitable[T]], *, facts: Facts, arguments: Mapping[str, Any]
+) -> T:
+    import os
+
+    from qa.operations.calls import Caller
+    from qa.operations.gate import Gate
+
+    ask = _ask if sys.stdin.isatty() else None
+    caller = Caller("cli", f"uid {os.getuid()}")
+    return await Gate.of(paths, config).call(caller, name, run, facts=facts, arguments=arguments, ask=ask)
 
 
 async def _ask(question: str) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from qa.errors import ImageError, UsageError
 from qa.paths import Paths
 
 if TYPE_CHECKING:
+    from qa.events import Bus
     from qa.images.store import Entry
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -92,11 +92,14 @@ def _add_operations() -> None:
 @json_option
 def build_image(name: str, suite: str | None, force: bool, as_json: bool) -> None:
     """Build an image from its recipe: builtin, debian."""
-    from qa.cli.progress import run_until_done
+    from qa.cli.host_operation import through_gate
     from qa.images.recipes import build
+    from qa.operations.calls import Facts
 
-    paths = Paths.from_environment()
-    _show(run_until_done(lambda bus: build(name, paths=paths, bus=bus, suite=suite, force=force)), as_json)
+    def work(bus: Bus) -> Awaitable[Entry]:
+        return build(name, paths=Paths.from_environment(), bus=bus, suite=suite, force=force)
+
+    _show(through_gate("image_build", Facts("change", "images"), {"name": name, "suite": suite, "force": force}, work), as_json)
 
 
 @command.command("import")
@@ -105,13 +108,17 @@ def build_image(name: str, suite: str | None, force: bool, as_json: bool) -> Non
 @json_option
 def import_image(path: Path, name: str | None, as_json: bool) -> None:
     """Copy the image file PATH into the cache under NAME (by default the file's)."""
+    from qa.cli.host_operation import through_gate
     from qa.images.recipes import recipes
     from qa.images.store import Store
+    from qa.operations.calls import Facts
 
     name = name or path.stem.lower()
     if name in recipes():
         raise UsageError(f"{name!r} is the name of a recipe", hint="give another one: anima-qa image import PATH NAME")
-    _show(asyncio.run(Store.of(Paths.from_environment()).add(path, name)), as_json)
+    store, given = Store.of(Paths.from_environment()), {"path": path, "name": name}
+    facts = Facts("change", "images", reads=(path,))
+    _show(through_gate("image_import", facts, given, lambda bus: store.add(path, name)), as_json)
 
 
 @command.command("verify")
@@ -124,7 +131,6 @@ def verify_images(names: tuple[str, ...], as_json: bool) -> int:
     """
     from qa.cli.output import print_error
     from qa.cli.progress import run_until_done
-    from qa.events import Bus
     from qa.images.store import Store
 
     store = Store.of(Paths.from_environment())
@@ -162,11 +168,19 @@ def verify_images(names: tuple[str, ...], as_json: bool) -> int:
 @json_option
 def prune_images(names: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Remove NAMES from the cache; without names, what interrupted work left and images of recipes that have changed since."""
-    from qa.images.prune import prune, remove
+    from qa.cli.host_operation import through_gate
+    from qa.images.prune import Pruned, prune, remove
     from qa.images.store import Store
+    from qa.operations.calls import Facts
 
     store = Store.of(Paths.from_environment())
-    pruned = remove(store, names) if names else prune(store, everything=everything)
+
+    async def work(bus: Bus) -> Pruned:
+        return remove(store, names) if names else prune(store, everything=everything)
+
+    question = f"remove {', '.join(names) or ('all images' if everything else 'images that nobody needs')} from the cache?"
+    facts = Facts("destroy", "images", question=question)
+    pruned = through_gate("image_prune", facts, {"names": names, "all": everything}, work)
     if as_json:
         _json({"removed": pruned.removed, "freed": pruned.freed})
         return

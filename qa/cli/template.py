@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -110,8 +111,10 @@ def remove_templates(templates: tuple[str, ...], everything: bool, as_json: bool
     if bool(templates) == everything:
         raise UsageError("name what is to be removed, or say --all", hint="anima-qa template list shows the ids")
     store = _store()
-    names = dict.fromkeys(store.full_id(one) for one in templates)
-    _removed(store, store.prune(0, broken=True) if everything else store.remove(*names), as_json)
+    names = tuple(dict.fromkeys(store.full_id(one) for one in templates))
+    what = f"remove {', '.join(names) or 'all frozen machines that no machine is using'}?"
+    work = (lambda: store.prune(0, broken=True)) if everything else (lambda: store.remove(*names))
+    _removed(store, _destroy("template_remove", what, {"templates": names, "all": everything}, work), as_json)
 
 
 @command.command("prune")
@@ -121,7 +124,19 @@ def prune_templates(size: str | None, as_json: bool) -> None:
     """Make room: remove leftovers of dead runs, what cannot be used, and then what was not used for the longest time."""
     limit = None if size is None else _bytes(size)
     store = _store()
-    _removed(store, [*store.sweep(), *store.prune(limit, broken=True)], as_json)
+    what = "remove frozen machines that were not used for the longest time?"
+    gone = _destroy("template_prune", what, {"to": size}, lambda: [*store.sweep(), *store.prune(limit, broken=True)])
+    _removed(store, gone, as_json)
+
+
+def _destroy(name: str, question: str, arguments: dict[str, Any], work: Callable[[], list[Gone]]) -> list[Gone]:
+    from qa.cli.host_operation import through_gate
+    from qa.operations.calls import Facts
+
+    async def run(_: object) -> list[Gone]:
+        return work()
+
+    return through_gate(name, Facts("destroy", "templates", question=question), arguments, run)
 
 
 def _bytes(size: str) -> int:
