@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from qa.images.resolve import is_path
@@ -82,15 +82,25 @@ def facts_of(operation: Operation, arguments: Mapping[str, Any], *, results: Pat
     """
     paths = tuple(value for value in arguments.values() if isinstance(value, Path))
     writes = operation.name in _OUT_OF_GUESTS
+    targets = tuple(landing((results or Path()) / path, str(arguments.get("source", ""))) for path in paths) if writes else ()
+    replaced = [str(target) for target in targets if target.exists()]
     return Facts(
-        effect=effect_of(operation),
+        effect="destroy" if replaced else effect_of(operation),
         commands=tuple(str(value) for name, value in arguments.items() if name == "command"),
         typed=tuple(str(value) for name, value in arguments.items() if name == "text" and operation.name in _TYPING),
         other_ways=("typing keys",) if operation.group == "hands" and operation.name not in _TYPING else (),
         reads=() if writes else paths,
-        writes=tuple((results or Path()) / path for path in paths) if writes else (),
+        writes=targets,
+        question=f"replace {', '.join(replaced)}?" if replaced else "",
         force=force,
     )
+
+
+def landing(target: Path, source: str) -> Path:
+    """What a copy of ``source`` of a guest will be here: an existing folder is what it is put into."""
+    target = target.expanduser()
+    name = PurePosixPath(source).name
+    return target / name if name and target.is_dir() else target
 
 
 def boot_facts(image: str, options: MachineOptions, cloud_init: Mapping[str, Any] | None, base_folder: Path) -> Facts:

@@ -40,8 +40,14 @@ class Gate:
     def of(cls, paths: Paths, config: Config) -> Gate:
         """That of the settings."""
         log = AuditLog(config.audit.file or paths.audit)
-        own = (paths.images, paths.sessions, paths.work)
-        judge = Judge(config.policy, paths.config / "config.toml", own, (paths.config, log.file, log.head_file))
+        judge = Judge(
+            config.policy,
+            paths.config / "config.toml",
+            own=(paths.sessions,),
+            images=(paths.images,),
+            kept=(paths.config, log.file, log.head_file),
+            sealed=(paths.images, paths.work, config.snapshots or paths.snapshots, paths.verdicts),
+        )
         return cls(judge, config.audit, log)
 
     @classmethod

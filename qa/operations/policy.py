@@ -28,15 +28,19 @@ class Judge:
 
     Attributes:
         file: where the policy is written, for hints.
-        own: folders of this program that are no secret to agents, though they are hidden: images, files of machines.
+        own: folders of this program that are no secret to agents, though they may be hidden: what their machines leave.
+        images: the same, for reading.
         kept: what no agent may touch in any case: this policy, and the log of what agents did.
+        sealed: what no agent may write to: what later runs rely on.
         home: the user's home folder.
     """
 
     policy: Policy
     file: Path
     own: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
     kept: tuple[Path, ...] = ()
+    sealed: tuple[Path, ...] = ()
     home: Path = field(default_factory=Path.home)
 
     def grants(self, caller: Caller, name: str, effect: Effect, toolset: str) -> bool:
@@ -102,28 +106,38 @@ class Judge:
         do = "written to" if writing else "read"
         shown = f"{path}, which is {real}," if real != path.absolute() else str(real)
         for folder in self.policy.deny_paths:
-            if _inside(real, (folder,)):
-                raise self._refused(f"{shown} may not be {do}: it is in {folder}", "deny_paths")
-        if caller.is_agent and _inside(real, self.kept):
-            raise PolicyRefused(f"{shown} may not be {do}: it says what agents may do, or did", rule="policy", hint="leave it")
+            if _meets(real, (folder,)):
+                where = "in" if _inside(real, (folder,)) else "around"
+                raise self._refused(f"{shown} may not be {do}: it is {where} {folder}", "deny_paths")
+        own = self.own if writing else (*self.own, *self.images)
         allowed = self.policy.allow_paths
-        if allowed is not None and not _inside(real, (*allowed, *self.own)):
+        if allowed is not None and not _inside(real, (*allowed, *own)):
             where = ", ".join(str(one) for one in allowed) or "none"
             raise self._refused(f"{shown} may not be {do}", "allow_paths", f"allowed folders are: {where}")
-        if caller.among(self.policy.protect_home) and (what := self._secret(real)):
+        if caller.among(self.policy.protect_home) and (what := self._secret(real, own, writing)):
             raise self._refused(f"{shown} may not be {do}: {what}", "protect_home", "take a place that is not hidden")
+        if caller.is_agent and (_meets(real, self.kept) or (writing and _meets(real, self.sealed))):
+            message = f"{shown} may not be {do}: this program itself relies on it"
+            raise PolicyRefused(message, rule="policy", hint="take another place")
         return real
 
-    def _secret(self, real: Path) -> str:
-        """Why ``real`` is kept from those from whom the home folder is protected. Below an allowed folder hidden names count."""
-        begins = [folder.resolve() for folder in (*(self.policy.allow_paths or ()), *self.own) if _inside(real, (folder,))]
+    def _secret(self, real: Path, own: tuple[Path, ...], writing: bool) -> str:
+        """Why ``real`` is kept from those from whom the home folder is protected; empty where it is not.
+
+        Hidden names count behind the home folder, or behind the allowed folder that ``real`` is in. For reading it is the
+        first name behind it: the rest, such as ``.git``, belongs to a project. For writing it is any: hooks in there run.
+        """
+        begins = [folder.resolve() for folder in (*(self.policy.allow_paths or ()), *own) if _inside(real, (folder,))]
         if not begins and _inside(real, _SYSTEM):
             return "it belongs to the system"
         home = real_path(self.home)
+        if home.is_relative_to(real):
+            return "your home folder is in it, with all that is hidden there"
         if not real.is_relative_to(home):
             return ""
         below = max([home, *(one for one in begins if one.is_relative_to(home))], key=lambda one: len(one.parts))
-        hidden = any(part.startswith(".") for part in real.relative_to(below).parts)
+        parts = real.relative_to(below).parts
+        hidden = any(part.startswith(".") for part in (parts if writing else parts[:1]))
         return "it is hidden in the home folder" if hidden else ""
 
     def _refused(self, message: str, rule: str, hint: str = "") -> PolicyRefused:
@@ -147,6 +161,11 @@ def real_path(path: Path) -> Path:
 
 def _inside(real: Path, folders: Iterable[Path]) -> bool:
     return any(real.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def _meets(real: Path, folders: Iterable[Path]) -> bool:
+    """Whether it is inside of one of them, or one is inside of it: whole folders are copied, and replaced."""
+    return any(real.is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(real) for folder in folders)
 
 
 def _quoted(text: str) -> str:

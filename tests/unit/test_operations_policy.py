@@ -24,7 +24,11 @@ FILE = Path("/etc/config.toml")
 def judge(tmp_path: Path, **rules: Any) -> Judge:
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
-    return Judge(Policy.model_validate(rules), FILE, own=(home / ".cache/anima-qa",), kept=(home / "conf",), home=home)
+    images, sessions = home / ".cache/anima-qa/images", home / ".local/sessions"
+    policy = Policy.model_validate(rules)
+    return Judge(
+        policy, FILE, own=(sessions,), images=(images,), kept=(home / "conf",), sealed=(images, home / "work"), home=home
+    )
 
 
 def refusal(one: Judge, facts: Facts, caller: Caller = AGENT, name: str = "vm_exec") -> str:
@@ -150,6 +154,7 @@ def test_an_empty_list_of_folders_allows_none_but_our_own(tmp_path: Path) -> Non
     one = judge(tmp_path, allow_paths=[])
     assert refusal(one, reads(tmp_path / "file")) == "policy.allow_paths"
     assert not refusal(one, reads(one.home / ".cache/anima-qa/images/x"))
+    assert not refusal(one, writes(one.home / ".local/sessions/x"))
 
 
 def test_links_are_followed_before_a_path_is_judged(tmp_path: Path) -> None:
@@ -173,23 +178,45 @@ def test_denied_folders_are_denied_inside_of_allowed_ones(tmp_path: Path) -> Non
     assert not refusal(one, reads(tmp_path / "open"))
     assert refusal(one, reads(tmp_path / "secret" / "file")) == "policy.deny_paths"
     assert refusal(one, reads(tmp_path / "open" / ".." / "secret")) == "policy.deny_paths"
+    for facts in (reads, writes):
+        assert refusal(one, facts(tmp_path)) == "policy.deny_paths", "a folder is copied, or replaced, with what is in it"
 
 
-@pytest.mark.parametrize("name", [".ssh/id_ed25519", ".bashrc", ".config/x/y", "project/.git/hooks/pre-commit", ".cache/other"])
+@pytest.mark.parametrize("name", [".ssh/id_ed25519", ".bashrc", ".config/x/y", ".", "..", ".cache/other", ".cache"])
 def test_agents_keep_off_what_is_hidden_in_the_home_folder(tmp_path: Path, name: str) -> None:
     one = judge(tmp_path)
     for facts in (reads, writes):
         assert refusal(one, facts(one.home / name)) == "policy.protect_home"
         assert not refusal(one, facts(one.home / name), USER)
-        assert not refusal(judge(tmp_path, protect_home="none"), facts(one.home / name))
+        assert refusal(judge(tmp_path, protect_home="none"), facts(one.home / name)) != "policy.protect_home"
         assert refusal(judge(tmp_path, protect_home="all"), facts(one.home / name), USER)
-    assert refusal(judge(tmp_path, allow_paths=[one.home]), reads(one.home / name)), "allowing the home allows no hidden part"
+    assert refusal(judge(tmp_path, allow_paths=[tmp_path]), reads(one.home / name)), (
+        "allowing what is around allows no hidden part"
+    )
+
+
+def test_what_is_hidden_in_a_project_may_be_read_and_not_written(tmp_path: Path) -> None:
+    one = judge(tmp_path)
+    hook = one.home / "project/.git/hooks/pre-commit"
+    assert not refusal(one, reads(hook))
+    assert refusal(one, writes(hook)) == "policy.protect_home"
 
 
 def test_what_is_not_hidden_or_is_ours_is_free_to_agents(tmp_path: Path) -> None:
     one = judge(tmp_path)
-    for path in (one.home / "project/file.txt", one.home / ".cache/anima-qa/images/x/disk.qcow2", tmp_path / ".hidden/elsewhere"):
+    for path in (one.home / "project/file.txt", one.home / ".local/sessions/1/shot.png", tmp_path / ".hidden/elsewhere"):
         assert not refusal(one, reads(path)), path
+        assert not refusal(one, writes(path)), path
+
+
+def test_images_of_the_cache_may_be_read_and_not_written(tmp_path: Path) -> None:
+    one = judge(tmp_path, protect_home="none")
+    disk = one.home / ".cache/anima-qa/images/x/disk.qcow2"
+    for rules in ({}, {"protect_home": "none"}, {"allow_paths": [tmp_path], "protect_home": "none"}):
+        assert not refusal(judge(tmp_path, **rules), reads(disk))
+        assert refusal(judge(tmp_path, **rules), writes(disk)), rules
+        assert refusal(judge(tmp_path, **rules), writes(one.home / "work" / "disk0.qcow2")), rules
+    assert not refusal(one, writes(disk), USER)
 
 
 def test_hidden_folders_that_are_allowed_by_name_are_free(tmp_path: Path) -> None:
@@ -206,7 +233,9 @@ def test_agents_keep_off_the_systems_own_files(tmp_path: Path, path: str) -> Non
 
 def test_no_agent_touches_the_rules_or_the_log(tmp_path: Path) -> None:
     one = judge(tmp_path, allow_paths=[tmp_path], protect_home="none")
-    assert refusal(one, writes(one.home / "conf" / "config.toml")) == "policy"
+    for path in ("conf/config.toml", "conf", "."):
+        assert refusal(one, writes(one.home / path)) == "policy"
+        assert refusal(one, reads(one.home / path)) == "policy"
     assert not refusal(one, writes(one.home / "conf" / "config.toml"), USER)
 
 
@@ -246,6 +275,12 @@ def test_typing_and_files_are_known_to_the_policy(tmp_path: Path) -> None:
     assert facts_of(CATALOGUE["copy_to"], {"source": Path("/a"), "target": "/b"}).reads == (Path("/a"),)
     out = facts_of(CATALOGUE["copy_from"], {"source": "/a", "target": Path("b")}, results=tmp_path)
     assert (out.reads, out.writes) == ((), (tmp_path / "b",))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").touch()
+    inside = facts_of(CATALOGUE["copy_from"], {"source": "/root/.bashrc", "target": Path("folder")}, results=tmp_path)
+    assert (inside.writes, inside.effect) == ((tmp_path / "folder" / ".bashrc",), "change")
+    replacing = facts_of(CATALOGUE["copy_from"], {"source": "/root/old", "target": Path("folder")}, results=tmp_path)
+    assert (replacing.effect, str(tmp_path / "folder" / "old") in replacing.question) == ("destroy", True)
     absolute = facts_of(CATALOGUE["copy_from"], {"source": "/a", "target": Path("/etc/x")}, results=tmp_path)
     assert absolute.writes == (Path("/etc/x"),)
 
