@@ -43,8 +43,7 @@ class Gate:
         judge = Judge(
             config.policy,
             paths.config / "config.toml",
-            own=(paths.sessions,),
-            images=(paths.images,),
+            own=(paths.sessions, paths.images),
             kept=(paths.config, log.file, log.head_file),
             sealed=(paths.images, paths.work, config.snapshots or paths.snapshots, paths.verdicts),
         )

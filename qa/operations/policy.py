@@ -28,8 +28,7 @@ class Judge:
 
     Attributes:
         file: where the policy is written, for hints.
-        own: folders of this program that are no secret to agents, though they may be hidden: what their machines leave.
-        images: the same, for reading.
+        own: folders of this program that are no secret to agents, though they may be hidden: images, what machines leave.
         kept: what no agent may touch in any case: this policy, and the log of what agents did.
         sealed: what no agent may write to: what later runs rely on.
         home: the user's home folder.
@@ -38,7 +37,6 @@ class Judge:
     policy: Policy
     file: Path
     own: tuple[Path, ...] = ()
-    images: tuple[Path, ...] = ()
     kept: tuple[Path, ...] = ()
     sealed: tuple[Path, ...] = ()
     home: Path = field(default_factory=Path.home)
@@ -109,25 +107,24 @@ class Judge:
             if _meets(real, (folder,)):
                 where = "in" if _inside(real, (folder,)) else "around"
                 raise self._refused(f"{shown} may not be {do}: it is {where} {folder}", "deny_paths")
-        own = self.own if writing else (*self.own, *self.images)
         allowed = self.policy.allow_paths
-        if allowed is not None and not _inside(real, (*allowed, *own)):
+        if allowed is not None and not _inside(real, (*allowed, *self.own)):
             where = ", ".join(str(one) for one in allowed) or "none"
             raise self._refused(f"{shown} may not be {do}", "allow_paths", f"allowed folders are: {where}")
-        if caller.among(self.policy.protect_home) and (what := self._secret(real, own, writing)):
+        if caller.among(self.policy.protect_home) and (what := self._secret(real, writing)):
             raise self._refused(f"{shown} may not be {do}: {what}", "protect_home", "take a place that is not hidden")
         if caller.is_agent and (_meets(real, self.kept) or (writing and _meets(real, self.sealed))):
             message = f"{shown} may not be {do}: this program itself relies on it"
             raise PolicyRefused(message, rule="policy", hint="take another place")
         return real
 
-    def _secret(self, real: Path, own: tuple[Path, ...], writing: bool) -> str:
+    def _secret(self, real: Path, writing: bool) -> str:
         """Why ``real`` is kept from those from whom the home folder is protected; empty where it is not.
 
         Hidden names count behind the home folder, or behind the allowed folder that ``real`` is in. For reading it is the
         first name behind it: the rest, such as ``.git``, belongs to a project. For writing it is any: hooks in there run.
         """
-        begins = [folder.resolve() for folder in (*(self.policy.allow_paths or ()), *own) if _inside(real, (folder,))]
+        begins = [folder.resolve() for folder in (*(self.policy.allow_paths or ()), *self.own) if _inside(real, (folder,))]
         if not begins and _inside(real, _SYSTEM):
             return "it belongs to the system"
         home = real_path(self.home)

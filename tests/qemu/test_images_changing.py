@@ -115,6 +115,21 @@ def test_what_cannot_be_converted_is_told_and_leaves_nothing(
     assert (bench.base_folder / "there.qcow2").read_text() == "mine"
 
 
+def test_an_image_whose_content_cannot_be_read_leaves_nothing(bench: Bench, disk: Path) -> None:
+    image = bench.base_folder / "image.qcow2"
+    data = bytearray(disk.read_bytes())
+    data[PARTITION[0] * 512 : (PARTITION[1] + 1) * 512] = (b"text that can be compressed. " * 40000)[:MIB]
+    disk.write_bytes(data)
+    do(bench, "image_convert", image=str(disk), target=image.name, compress=True)
+    packed = bytearray(image.read_bytes())
+    packed[-3000:-100] = os.urandom(2900)  # the tables stay sound
+    image.write_bytes(packed)
+    with pytest.raises(ImageError, match="could not be converted") as caught:
+        do(bench, "image_convert", image="./image.qcow2", target="new.raw")
+    assert caught.value.evidence
+    assert files(bench.base_folder) == {"disk.raw", "image.qcow2"}
+
+
 def test_what_is_meant_to_be_replaced_is_replaced_at_once(bench: Bench, disk: Path) -> None:
     (bench.base_folder / "there.qcow2").write_text("old")
     do(bench, "image_convert", image=str(disk), target="there.qcow2", replace=True)

@@ -26,9 +26,7 @@ def judge(tmp_path: Path, **rules: Any) -> Judge:
     home.mkdir(exist_ok=True)
     images, sessions = home / ".cache/anima-qa/images", home / ".local/sessions"
     policy = Policy.model_validate(rules)
-    return Judge(
-        policy, FILE, own=(sessions,), images=(images,), kept=(home / "conf",), sealed=(images, home / "work"), home=home
-    )
+    return Judge(policy, FILE, own=(sessions, images), kept=(home / "conf",), sealed=(images, home / "work"), home=home)
 
 
 def refusal(one: Judge, facts: Facts, caller: Caller = AGENT, name: str = "vm_exec") -> str:
