@@ -12,7 +12,7 @@ from pydantic import Field
 
 from qa.errors import UsageError
 from qa.mcp.call import LONGEST_WAIT, Call, under_way
-from qa.mcp.fields import TimeoutSeconds, VmName, WaitSeconds
+from qa.mcp.fields import Force, TimeoutSeconds, VmName, WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.verbs import perform
 from qa.operations.calls import Facts
@@ -30,6 +30,7 @@ class CopyArguments(ToolArguments):
     content: Annotated[str | None, Field(description="to_vm: this text instead of a source")] = None
     timeout_s: TimeoutSeconds = 600
     wait_s: WaitSeconds = LONGEST_WAIT
+    force: Force = False
 
 
 class VmCopy(Tool[CopyArguments]):
@@ -38,7 +39,7 @@ class VmCopy(Tool[CopyArguments]):
     name = "vm_copy"
     title = "Copy files"
     worst = "destroy"
-    needs = MappingProxyType({"direction.to_vm": "change"})
+    needs = MappingProxyType({"direction.to_vm": "change", "force": "destroy"})
     description = "Copy a file or folder between this host and the guest, with its modes, or write a text to a file in the guest."
     arguments = CopyArguments
 
@@ -48,7 +49,7 @@ class VmCopy(Tool[CopyArguments]):
         if arguments.direction == "from_vm":
             if arguments.source is None or arguments.content is not None:
                 raise UsageError("from_vm copies a source out of the guest", hint="give source, and no content")
-            return Facts(effect="change", writes=(_on_host(vm, arguments),))
+            return _writing(vm, arguments)
         if arguments.target is None or (arguments.source is None) == (arguments.content is None):
             raise UsageError("to_vm puts a source, or a content, to a target in the guest", hint="give target and one of the two")
         return Facts(reads=() if arguments.source is None else (_from_host(call, arguments.source),))
@@ -77,6 +78,14 @@ class VmCopy(Tool[CopyArguments]):
             ended: Reply = job.outcome()
             return ended
         return Reply({"vm": vm.name, **under_way(job)})
+
+
+def _writing(vm: Vm, arguments: CopyArguments) -> Facts:
+    """What is there already, be it a whole folder, is replaced; in the machine's own folder nobody minds."""
+    target = _on_host(vm, arguments)
+    if not target.exists() or target.resolve().is_relative_to(vm.results.resolve()):
+        return Facts(effect="change", writes=(target,))
+    return Facts(effect="destroy", writes=(target,), question=f"Replace {target} on this host?", force=arguments.force)
 
 
 def _from_host(call: Call, source: str) -> Path:
