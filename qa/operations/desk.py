@@ -14,6 +14,7 @@ from qa.config import Config
 from qa.errors import HostError, QaError, UsageError
 from qa.events import Bus, Event, Notice
 from qa.fleet import Owner
+from qa.host.resources import use_all_descriptors
 from qa.machine import Machine
 from qa.operations.boot import Host, Place
 from qa.operations.caretaker import Caretaker
@@ -67,6 +68,7 @@ class Desk:
         """This host, with a folder for machines' files that is ours from now on."""
         if self._closed:
             raise HostError("the server ends", hint="start it again")
+        use_all_descriptors()
         self._owner = self._stack.enter_context(Owner.register(self.paths))
         host = Host(self.paths, self.config, self._owner, quota=self.quota)
         host.store.sweep()
