@@ -288,6 +288,10 @@ def _destroy(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
     client.answer_questions = reply
     result = client.request("tools/call", **call)["result"]
     if client.era == NEW:
+        unasked = client.request(
+            "tools/call", **call, inputResponses={"confirm": {"action": "accept", "content": {"confirm": True}}}
+        )
+        assert unasked["result"]["resultType"] == "input_required"  # an answer to no question counts for nothing
         assert result["resultType"] == "input_required"
         ((key, request),) = result["inputRequests"].items()
         questions.append(request["params"])

@@ -178,6 +178,15 @@ async def test_resources_are_described(home: Paths, tmp_path: Path) -> None:
         assert json.loads(content.text) == {"machines": []}  # type: ignore[union-attr]
 
 
+async def test_a_server_that_only_reads_offers_and_does_nothing_else(home: Paths, tmp_path: Path) -> None:
+    async with connected(tmp_path, Offer(read_only=True)) as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        assert "vm_screenshot" in names
+        assert not names & {"vm_boot", "vm_exec", "vm_input", "vm_copy", "vm_destroy"}
+        with pytest.raises(MCPError, match="Unknown tool: vm_boot"):
+            await client.call_tool("vm_boot", {"image": "builtin"})
+
+
 async def test_nothing_is_written_before_a_tool_is_called(home: Paths, tmp_path: Path) -> None:
     async with connected(tmp_path) as client:
         await client.list_tools()
