@@ -53,5 +53,17 @@ def test_the_results_folder_is_complete(both: Ended, runs: dict[str, dict[str, A
     assert not list(folder.rglob(".*"))
 
 
+def test_there_is_a_film_of_what_was_typed(both: Ended, runs: dict[str, dict[str, Any]]) -> None:
+    (film,) = runs["hello"]["films"]
+    folder = both.cwd / runs["hello"].get("folder", json.loads(both.stdout)["runs"][0]["folder"])
+    assert film["file"] == "film-machine.mp4"
+    assert (folder / film["file"]).stat().st_size > 1000
+    times = [frame["at"] for frame in film["frames"]]
+    assert times == sorted(times)
+    assert 2 <= len(times) <= film["seen"]
+    assert times[-1] <= runs["hello"]["duration_s"]
+    assert all((folder / frame["file"]).is_file() for frame in film["frames"])
+
+
 def test_nothing_is_left(both: Ended, module_program: Program) -> None:
     assert module_program.leftovers() == []
