@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forks, intake, machine, needles, startup, zipapp
+from benchmarks import forks, intake, machine, needles, screen_text, startup, zipapp
 from benchmarks.measure import Row
 
 Part = Callable[[bool], Awaitable[list[Row]]]
@@ -25,6 +25,13 @@ async def _builtin(short: bool) -> list[Row]:
         rows = await machine.commands(running, "built-in guest", rounds)
         rows += await machine.pictures(running, rounds)
         return rows + await machine.steps(running, 5 if short else 200)
+
+
+async def _screen_text(short: bool) -> list[Row]:
+    async with machine.machine("builtin", network="none") as running:
+        if short:
+            return await screen_text.measure(running, rounds=1, pages=1, sizes=[(40, 12)])
+        return await screen_text.measure(running, rounds=20, pages=10)
 
 
 async def _forks(short: bool) -> list[Row]:
@@ -46,6 +53,7 @@ PARTS: dict[str, Part] = {
     "intake": lambda short: intake.measure(2 if short else 100),
     "needles": lambda short: needles.measure(2 if short else 60, 0.1 if short else 4),
     "builtin": _builtin,
+    "screen-text": _screen_text,
     "forks": _forks,
     "debian-forks": _debian_forks,
     "debian": _debian,
