@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from qa.report.folder import ResultsFolder
+from qa.screen.frames import Frame
 
 BUDGET = 20 << 20
 """Bytes of all pictures in a page, as base64. Mail systems and CI artifact viewers refuse files not much larger."""
@@ -30,13 +31,17 @@ MAX_PIXELS = 40_000_000
 
 @dataclass(frozen=True)
 class Picture:
-    """One screenshot. ``full`` and ``thumb`` are data URLs, empty where the picture was left out or cannot be read."""
+    """One screenshot. ``full`` and ``thumb`` are data URLs, empty where the picture was left out or cannot be read.
+
+    ``note`` says that it is black, or that the display was off or not set up yet.
+    """
 
     name: str
     full: str = ""
     thumb: str = ""
     width: int = 0
     height: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ def _read(name: str, path: Path, *, whole: bool) -> Picture:
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
         return Picture(name)
     full = _url(kind, path.read_bytes()) if whole else _smaller(frame, REDUCED, 60)
-    return Picture(name, full, _smaller(frame, THUMB, 72), width, height)
+    ppm = b"P6\n%d %d\n255\n" % (width, height) + frame.tobytes()
+    return Picture(name, full, _smaller(frame, THUMB, 72), width, height, Frame(width, height, ppm).note)
 
 
 def _smaller(image: Image.Image, size: tuple[int, int], quality: int) -> str:
