@@ -11,7 +11,7 @@ from plain_needles import plain_blur, plain_grey, plain_search
 
 from qa.screen.correlation import Field, Small, transform_length
 from qa.screen.matching import candidate_of, compare_areas, find, ranked, scene_of
-from qa.screen.metrics import Scene, blurred, grey_of
+from qa.screen.metrics import Scene, blurred, grey_of, planes_of
 from qa.screen.needle import Description, Needle, with_picture
 from qa.screen.picture import frame_from_picture
 from qa.screen.sight import Candidate
@@ -106,6 +106,34 @@ def test_in_place_an_excluded_part_counts_exactly_as_green_in_both_pictures() ->
     assert compare(Scene(screen), needle, 0).areas[0].similarity == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("metric", ["openqa", "colour", "exact"])
+def test_a_picture_that_is_prepared_in_bands_is_as_if_it_was_prepared_at_once(metric: Any) -> None:
+    rgb = noise(3, 200, 30)
+    whole = [blurred(plane) if metric != "exact" else plane for plane in planes_of(rgb, metric)]
+    scene = Scene(rgb)
+    for top, bottom in ((70, 71), (0, 3), (127, 129), (190, 200)):
+        for plane, expected in zip(scene.planes(metric, top, bottom), whole, strict=True):
+            assert (plane[top:bottom] == expected[top:bottom]).all()
+    assert all((one == other).all() for one, other in zip(scene.planes(metric), whole, strict=True))
+
+
+@pytest.mark.parametrize(("more", "nearest"), [(10, True), (11, False)])
+@pytest.mark.parametrize("match", [96, 100], ids=["found by bounds", "by transforms"])
+def test_sums_that_are_greater_by_ten_count_as_equal(more: int, nearest: bool, match: int) -> None:
+    picture = np.zeros((20, 60, 3), np.uint8)
+    picture[5:15, 20:30] = 200
+    screen = np.zeros((20, 60, 3), np.uint8)
+    screen[5:15, 5:15] = screen[5:15, 32:42] = 200
+    target = targets_of(made(picture, box(17, 2, 16, 16, match=match, metric="exact")))[0]
+    for left in (5, 32):  # so many pixels differ by 1 at both places that none is as good as it can be
+        screen[6:11, left + 1 : left + 4, 0] += 1
+    screen[5, 32 : 32 + min(more, 10), 1] += 1
+    screen[6, 32 : 32 + more - min(more, 10), 1] += 1
+    place = find(Scene(screen), target, 30)
+    assert place
+    assert (place.x == 29) is nearest
+
+
 def test_sums_are_exact_where_numbers_are_largest() -> None:
     checkers = ((np.indices((1300, 1700)).sum(axis=0) & 1) * 255).astype(np.uint8)
     part = checkers[:1100, 1:1501]
@@ -145,6 +173,13 @@ def test_a_search_ratio_widens_the_margin(ratio: float, found: bool) -> None:
     screen = np.roll(picture, 60, axis=1)
     seen = compare(Scene(screen), made(picture, box(20, 20, 30, 30, margin=0)), ratio)
     assert seen.matched is found
+
+
+@pytest.mark.parametrize(("moved", "found"), [(69, True), (70, False)])
+def test_a_search_ratio_counts_from_the_margin_towards_1024_pixels(moved: int, found: bool) -> None:
+    picture = noise(5, 40, 200)
+    seen = compare(Scene(np.roll(picture, moved, axis=1)), made(picture, box(20, 5, 30, 30, margin=50)), 0.02)
+    assert seen.matched is found  # 50 + 0.02 * (1024 - 50) = 69.48
 
 
 def test_an_area_that_does_not_fit_the_screen_is_not_seen() -> None:
@@ -188,6 +223,14 @@ def test_the_worst_tile_finds_a_small_change_in_a_large_area(metric: str) -> Non
     assert (seen.matched, seen.wanted, seen.metric) == (False, 0.9, f"{metric}, worst tile")
     assert seen.similarity < 0.9
     assert compare(Scene(picture), made(picture, usual | {"worst_tile": 100}), 0).matched
+
+
+def test_what_is_left_over_belongs_to_the_last_tile() -> None:
+    picture = np.full((20, 40, 3), 100, np.uint8)
+    screen = picture.copy()
+    screen[:, 36:] += 30
+    needle = made(picture, box(0, 0, 40, 20, match=1, metric="exact", worst_tile=100))
+    assert compare(Scene(screen), needle, 0).areas[0].similarity == pytest.approx(1 - 4 / 24)
 
 
 def test_a_needle_matches_when_all_areas_do_and_its_error_is_their_mean_square() -> None:
