@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qa.deadline import format_duration
+from qa.report.comparison import told_alike
 from qa.report.content import FlatStep, causes, console_lines, flatten, last_picture, main_cause, own_texts, pictures
 from qa.report.failures import counted, kept_note
 from qa.report.film_view import FilmView, make_films
@@ -44,6 +45,7 @@ class Headline:
     place: str
     detail: str
     hint: str
+    alike: str
     kept: str
     command: str
     exit_code: str
@@ -210,6 +212,7 @@ def _headline(folder: ResultsFolder, result: RunResult, album: Album, moments: M
         anchor=f"step-{step.index}" if step else "",
         place=one_line(step.place) if step else "",
         detail=one_line((step.detail if step else result.reason) or result.reason or result.outcome, 1000),
+        alike=told_alike(step, [flat.step for flat in causes(result) if flat.step.index != step.index]) if step else "",
         hint=one_line(step.hint if step and step.hint else result.hint, 1000),
         kept=one_line(kept_note(result, folder), 1000),
         command=command_of(step) if step else "",

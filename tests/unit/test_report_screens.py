@@ -13,7 +13,7 @@ import report_samples as samples
 from PIL import Image, ImageChops, ImageStat
 from test_report_html import Page, html
 
-from qa.report.comparison import percent, screen_text, summary_of
+from qa.report.comparison import percent, screen_text, summary_of, told_alike
 from qa.report.content import flatten
 from qa.report.film_view import make_films
 from qa.report.folder import ResultsFolder
@@ -43,6 +43,18 @@ def test_a_needle_is_summed_up() -> None:
     assert summary_of(candidate(good)) == "its area is 99 % alike"
     assert summary_of(candidate(out)) == "it has no area that is compared"
     assert summary_of(candidate()) == "it has no area that is compared"
+
+
+def test_failures_in_the_same_way_are_counted(tmp_path: Path) -> None:
+    assert "39 more failed, all in the same way" in Page(html(samples.forty_needles(tmp_path))).text
+    seen = ScreenResult(wanted="x", frame="", width=9, height=9, candidates=[candidate(needle="menu"), candidate(needle="x")])
+    menu = samples.step("1", "x", 0, 1, outcome="timeout", detail="not within 30 s", screen=seen)
+    also = samples.step("2", "x", 0, 1, outcome="failed", detail="not there", screen=seen)
+    other = samples.step("3", "x", 0, 1, outcome="failed", detail="exit code 1")
+    assert told_alike(menu, [also, other]) == "2 more failed, 1 of them in the same way"
+    assert told_alike(menu, [other]) == "1 more failed in other ways"
+    assert told_alike(other, [other]) == "1 more failed, all in the same way"
+    assert told_alike(menu, []) == ""
 
 
 def test_the_worst_area_is_the_one_that_lacks_most_of_what_is_wanted_of_it(tmp_path: Path) -> None:
