@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from qa.console.dialogue import compile_pattern
 from qa.errors import DeadlineExceeded, HostError
@@ -21,7 +21,32 @@ from qa.screen.watch import new_frames
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Region = Annotated[Box | None, Field(description="Only this part of the screen: x, y, width and height in pixels.")]
+
+class ScreenRegion(BaseModel):
+    """A part of the screen, in pixels from the top left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+def _region(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    if len(value) != len(ScreenRegion.model_fields):
+        raise ValueError("a region is four numbers: [x, y, width, height]")
+    return dict(zip(ScreenRegion.model_fields, value, strict=True))
+
+
+_Four = Annotated[list[int], Field(min_length=4, max_length=4)]
+Region = Annotated[
+    ScreenRegion | None,
+    BeforeValidator(_region, json_schema_input_type=ScreenRegion | _Four | None),
+    Field(description="Only this part of the screen: [x, y, width, height], in pixels."),
+]
 
 LABEL = 60
 """Characters of a text that are written beside the place where it was found."""
@@ -54,7 +79,8 @@ class Reading(Looking):
         """
         from qa.screen.text import read_frame  # noqa: PLC0415 -- whoever only checks a script reads no screens
 
-        text = await read_frame(await self.grab(), region=region)
+        box = Box(region.x, region.y, region.width, region.height) if region else None
+        text = await read_frame(await self.grab(), region=box)
         if text.failed:
             raise HostError(text.note, hint=text.hint or None)
         if text.how != "glyphs" or (text.grid and text.grid.unknown):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from screens import plain, screen
 
 import qa.screen.text.reader as reader
@@ -68,9 +69,15 @@ async def test_the_screens_text_is_the_result(tmp_path: Path) -> None:
     assert vm.notices == []
 
 
-async def test_a_region_is_a_mapping(tmp_path: Path) -> None:
-    region = {"x": 0, "y": 576, "width": 800, "height": 24}
+@pytest.mark.parametrize("region", [{"x": 0, "y": 576, "width": 800, "height": 24}, [0, 576, 800, 24]])
+async def test_a_region_is_a_list_or_a_mapping(tmp_path: Path, region: Any) -> None:
     assert await Screen(tmp_path, screen("linux-vi")).do("read_screen_text", region=region) == "- /etc/profile 1/1 100%"
+
+
+@pytest.mark.parametrize("region", [[0, 0, 1], [0, 0, 0, 5], [-1, 0, 5, 5], {"x": 0}, "all", [0, 0, 5, "wide"]])
+def test_what_is_no_region_is_told_when_the_script_is_read(region: Any) -> None:
+    with pytest.raises(ValidationError):
+        CATALOGUE["read_screen_text"].parse({"region": region})
 
 
 async def test_a_region_beside_the_screen_is_told(tmp_path: Path) -> None:
