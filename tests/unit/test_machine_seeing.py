@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from qa.deadline import Deadline
-from qa.errors import MachineOff, UsageError
+from qa.errors import MachineOff, ToolMissing, UsageError
 from qa.events import Bus, Notice
 from qa.machine import seeing
 from qa.machine.seeing import NeedleNotSeen, Seeing
@@ -197,7 +197,7 @@ async def test_text_areas_are_compared_with_what_is_read(
 
     async def read_frame(_: Frame, *, region: Any) -> Any:
         regions.append((region.x, region.y, region.width, region.height))
-        return type("Text", (), {"text": read})()
+        return type("Text", (), {"text": read, "hint": "", "note": ""})()
 
     monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
     text = {"xpos": 80, "ypos": 40, "width": 200, "height": 20, "type": "ocr", "refstr": "Log in here"}
@@ -219,3 +219,13 @@ async def test_text_areas_are_compared_with_what_is_read(
     with pytest.raises(NeedleNotSeen):
         await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
     assert regions == []  # nothing is read where pixels decide already
+
+
+async def test_a_text_that_nothing_here_can_read_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_frame(_: Frame, **__: Any) -> Any:
+        return type("Text", (), {"text": "", "note": "no tesseract", "hint": "apt-get install tesseract-ocr"})()
+
+    monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
+    put(tmp_path, "menu", picture(1), area=[AREA | {"type": "ocr", "refstr": "OK"}])
+    with pytest.raises(ToolMissing, match="no tesseract"):
+        await Screen(tmp_path, picture(1)).assert_screen("menu")

@@ -10,7 +10,7 @@ import pytest
 from plain_needles import plain_blur, plain_grey, plain_search
 
 from qa.screen.correlation import Field, Small, transform_length
-from qa.screen.matching import candidate_of, compare_areas, find, ranked, scene_of
+from qa.screen.matching import AS_GOOD, candidate_of, compare_areas, find, ranked, scene_of
 from qa.screen.metrics import Scene, blurred, grey_of, planes_of
 from qa.screen.needle import Description, Needle, with_picture
 from qa.screen.picture import frame_from_picture
@@ -72,11 +72,33 @@ def test_any_area_is_found_where_the_obvious_way_finds_it(seed: int, metric: str
         assert (place.x, place.y, place.total) == expected
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_what_differs_a_little_is_surely_found(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    picture = noise(seed, 60, 80)
+    if seed % 2:
+        picture[20:40, 20:60] //= 16  # dark, where all sums are small
+    left, top = (int(one) for one in chance.integers(-6, 7, 2))
+    blurry = np.roll(picture, (top, left), (0, 1)).astype(int) + chance.integers(-9, 10, picture.shape)
+    screen = np.clip(blurry, 0, 255).astype(np.uint8)
+    area = box(20, 20, 35, 17, margin=8)
+    for needle in (made(picture, area), made(picture, area, box(30, 25, 5, 4) | {"type": "exclude"})):
+        if len(needle.areas) > 1:
+            screen[25 + top : 29 + top, 30 + left : 35 + left] = 255
+        target = targets_of(needle)[0]
+        sure, place = (find(Scene(screen), target, 8, only_match=only) for only in (True, False))
+        assert sure
+        assert place
+        assert AS_GOOD < place.total < target.most
+        assert (sure.x, sure.y) == (place.x, place.y) == (20 + left, 20 + top)
+
+
+@pytest.mark.parametrize("match", [96, 0], ids=["by bounds", "by sums"])
 @pytest.mark.parametrize("everywhere", [False, True], ids=["one by one", "by transforms"])
 @pytest.mark.parametrize("metric", ["openqa", "colour", "exact"])
 @pytest.mark.parametrize("hole", [(9, 8, 4, 3), (6, 6, 2, 9), (0, 0, 11, 9), (12, 9, 1, 1), (5, 5, 10, 8)])
 def test_excluded_parts_move_with_their_area(
-    hole: tuple[int, int, int, int], metric: str, everywhere: bool, monkeypatch: pytest.MonkeyPatch
+    hole: tuple[int, int, int, int], metric: str, everywhere: bool, match: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if everywhere:
         monkeypatch.setattr("qa.screen.matching.AT_ONCE", 0)
@@ -86,7 +108,7 @@ def test_excluded_parts_move_with_their_area(
     screen[y + 1 : y + height + 1, x + 2 : x + width + 2] = 77  # what is under the hole, where the area is seen
     excluded = np.zeros((17, 21), bool)
     excluded[y : y + height, x : x + width] = True
-    needle = made(picture, box(7, 6, 8, 6, margin=4, metric=metric), box(*hole) | {"type": "exclude"})
+    needle = made(picture, box(7, 6, 8, 6, margin=4, metric=metric, match=match), box(*hole) | {"type": "exclude"})
     target = targets_of(needle)[0]
     place = find(Scene(screen), target, 4)
     assert place
