@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forks, intake, machine, needles, screen_text, startup, zipapp
+from benchmarks import forks, intake, machine, needles, screen_text, startup, typing, zipapp
 from benchmarks.measure import Row
 
 Part = Callable[[bool], Awaitable[list[Row]]]
@@ -32,6 +32,19 @@ async def _screen_text(short: bool) -> list[Row]:
         if short:
             return await screen_text.measure(running, rounds=1, pages=1, sizes=[(40, 12)])
         return await screen_text.measure(running, rounds=20, pages=10)
+
+
+async def _typing(short: bool) -> list[Row]:
+    length, times = (120, 1) if short else (2000, 20)
+    async with machine.machine("builtin", network="none") as running:
+        return await typing.measure(running, "on tty1", length=length, times=times)
+
+
+async def _desktop_typing(short: bool) -> list[Row]:
+    length, times = (120, 1) if short else (2000, 20)
+    async with machine.machine("desktop", network="none") as desktop:
+        await typing.open_terminal(desktop)
+        return await typing.measure(desktop, "in a terminal of a desktop", length=length, times=times)
 
 
 async def _forks(short: bool) -> list[Row]:
@@ -54,12 +67,14 @@ PARTS: dict[str, Part] = {
     "needles": lambda short: needles.measure(2 if short else 60, 0.1 if short else 4),
     "builtin": _builtin,
     "screen-text": _screen_text,
+    "typing": _typing,
     "forks": _forks,
     "debian-forks": _debian_forks,
     "debian": _debian,
+    "desktop-typing": _desktop_typing,
 }
 """In the order of the table."""
-DEBIAN = {"debian-forks", "debian"}
+DEBIAN = {"debian-forks", "debian", "desktop-typing"}
 
 
 def print_table(rows: list[Row]) -> None:
@@ -84,7 +99,7 @@ def main() -> None:
         "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"what to measure: {', '.join(PARTS)}; all"
     )
     parser.add_argument("--short", action="store_true", help="few rounds: shows that it works, its figures mean nothing")
-    parser.add_argument("--no-debian", action="store_true", help="leave out what needs a Debian guest")
+    parser.add_argument("--no-debian", action="store_true", help="leave out what needs a Debian guest or the desktop")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     arguments = parser.parse_args()
     parts = arguments.parts or [part for part in PARTS if not (arguments.no_debian and part in DEBIAN)]
