@@ -62,7 +62,9 @@ class Hands(Looking):
 
     async def send_chars(
         self,
-        text: Annotated[str, Field(description="The text; a line feed is the Enter key, \\t is Tab, \\b Backspace, \\e Esc.")],
+        text: Annotated[
+            str, Field(description="The text; a line feed is the Enter key; tab, backspace and escape characters are keys too.")
+        ],
         layout: KeyboardLayout = None,
         verify: Annotated[
             Literal[True, False, "auto"],
