@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,8 @@ THUMB = (200, 125)
 
 REDUCED = (800, 600)
 """Size of full pictures that had to shrink: text of a console stays just readable."""
+
+THREADS = min(4, os.cpu_count() or 1)
 
 MAX_PIXELS = 40_000_000
 """Larger pictures are not opened: no guest's screen has that many, a file made to hurt might."""
@@ -66,9 +70,10 @@ def make_album(folder: ResultsFolder, names: Iterable[str], important: Iterable[
     left = budget
     pictures: dict[str, Picture] = {name: Picture(name) for name in every}
     small, dropped = 0, len(every) - len(chosen)
+    at_once = {} if reduce else _read_at_once(files)
     for name in sorted(files, key=lambda name: (name not in first, chosen.index(name))):
         keep_whole = not reduce or (name in first and left > budget // 2)
-        picture = _read(name, files[name], whole=keep_whole)
+        picture = at_once.get(name) or _read(name, files[name], whole=keep_whole)
         size = len(picture.full) + len(picture.thumb)
         if not picture.full:
             continue
@@ -98,6 +103,12 @@ def _thin(first: list[str], every: list[str], limit: int) -> list[str]:
     room = limit - len(first)
     kept = {others[number * len(others) // room] for number in range(room)} | set(first)
     return [name for name in every if name in kept]
+
+
+def _read_at_once(files: dict[str, Path]) -> dict[str, Picture]:
+    """All pictures as they are. Most of the work is Pillow's, which lets other threads run meanwhile."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(files, pool.map(lambda item: _read(*item, whole=True), files.items()), strict=True))
 
 
 def _read(name: str, path: Path, *, whole: bool) -> Picture:
