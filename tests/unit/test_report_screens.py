@@ -139,6 +139,11 @@ def test_each_step_has_its_moment_in_the_film_of_its_machine(tmp_path: Path) -> 
     assert films.views[1].frames[3].step == "2 wait_for_still_screen"
 
 
+def test_another_size_of_the_screen_is_named_when_it_comes(tmp_path: Path) -> None:
+    frames = film_page(samples.needle_differs(tmp_path)).views[0].frames
+    assert [frame.note for frame in frames[:3]] == ["", "the screen is 1280x800 now", ""]
+
+
 def test_a_film_of_a_branch_shows_the_steps_of_that_branch(tmp_path: Path) -> None:
     steps = [samples.step(index, "x", number * 1.0, 1.0) for number, index in enumerate(("1", "2.1.1", "2.2.1", "2.11.1"))]
     folder = samples.folder(tmp_path, samples.run("x", "passed", 0, steps))
