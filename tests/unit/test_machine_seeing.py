@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,12 @@ async def test_what_has_moved_far_is_seen_once_the_screen_stands_still(tmp_path:
 async def test_a_screen_that_never_stands_still_is_looked_through_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def never_rests(frames: AsyncGenerator[Frame]) -> AsyncGenerator[tuple[Frame, bool]]:
+        async for one in frames:
+            yield one, False
+
+    monkeypatch.setattr(seeing, "_with_rests", never_rests)
     monkeypatch.setattr(seeing, "STILL", 0)
-    monkeypatch.setattr(seeing, "SHARE", 0)
     put(tmp_path, "menu", picture(1), area=[AREA | {"margin": 0}])
     restless = [picture(1, shift=70) for _ in range(8)]
     for number, one in enumerate(restless):
