@@ -27,13 +27,6 @@ async def _builtin(short: bool) -> list[Row]:
         return rows + await machine.steps(running, 5 if short else 200)
 
 
-async def _screen_text(short: bool) -> list[Row]:
-    async with machine.machine("builtin", network="none") as running:
-        if short:
-            return await screen_text.measure(running, rounds=1, pages=1, sizes=[(40, 12)])
-        return await screen_text.measure(running, rounds=20, pages=10)
-
-
 async def _typing(short: bool) -> list[Row]:
     length, times = (120, 1) if short else (2000, 20)
     async with machine.machine("builtin", network="none") as running:
@@ -66,7 +59,7 @@ PARTS: dict[str, Part] = {
     "intake": lambda short: intake.measure(2 if short else 100),
     "needles": lambda short: needles.measure(2 if short else 60, 0.1 if short else 4),
     "builtin": _builtin,
-    "screen-text": _screen_text,
+    "screen-text": lambda short: screen_text.measure(short=short),
     "typing": _typing,
     "forks": _forks,
     "debian-forks": _debian_forks,

@@ -11,16 +11,18 @@ from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
 
+from benchmarks.machine import machine
 from benchmarks.measure import Row, Subject, take_turns
 from qa.machine import Machine
 from qa.screen.frames import Frame
 from qa.screen.text import Box, ScreenText, read_console_grid
 from qa.screen.text.tesseract import WAYS, find_tesseract, recognise
+from tools.grub_disk import kernel_disk
 
 CELL = (8, 16)
 ALPHABET = string.ascii_letters + string.digits + string.punctuation
-SIZES = ((80, 25), (100, 37))
-"""Columns and rows: the classic console, and all of the built-in guest's."""
+LARGE = "1024x768"
+"""A screen for 128x48 characters; the built-in guest's own has 100x37."""
 
 
 @dataclass(frozen=True)
@@ -79,32 +81,38 @@ def wrong_at_least(page: Page, text: ScreenText) -> int:
     return wrong
 
 
-async def measure(running: Machine, *, rounds: int, pages: int, sizes: Sequence[tuple[int, int]] = SIZES) -> list[Row]:
-    """Rows for each size. ``pages`` are read to count what is wrong, and the last of them ``rounds`` times for the time."""
-    rows: list[Row] = []
-    for columns, lines in sizes:
-        printed = [await print_page(running, columns, lines, seed) for seed in range(pages)]
-        rows += await _measure(f"a console of {columns}x{lines}", printed, rounds)
-    return rows
+async def measure(*, short: bool) -> list[Row]:
+    """A classic console, and a large one."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with machine("builtin", network="none") as running:
+            builtin = running.image.path
+            if short:
+                return await _measure(running, 40, 12, pages=1, rounds=1)
+            rows = await _measure(running, 80, 25, pages=10, rounds=20)
+        disk = kernel_disk(Path(folder), builtin, LARGE)
+        async with machine(str(disk), network="none", channel="shell", seed=False) as running:
+            return rows + await _measure(running, 128, 48, pages=10, rounds=20)
 
 
-async def _measure(group: str, pages: Sequence[Page], rounds: int) -> list[Row]:
-    page = pages[-1]
+async def _measure(running: Machine, columns: int, lines: int, *, pages: int, rounds: int) -> list[Row]:
+    """``pages`` are read to count what is wrong, and the last of them ``rounds`` times for the time."""
+    printed = [await print_page(running, columns, lines, seed) for seed in range(pages)]
+    group, page = f"a console of {columns}x{lines}", printed[-1]
     whole = Box(0, 0, page.frame.width, page.frame.height)
 
     async def exactly() -> object:
         return read_console_grid(Frame(page.frame.width, page.frame.height, page.frame.ppm))
 
-    characters = sum(len(row.replace(" ", "")) for page in pages for row in page.rows)
+    characters = sum(len(row.replace(" ", "")) for one in printed for row in one.rows)
     ways = WAYS[:2] if find_tesseract() else ()
     subjects: dict[str, Subject] = {"glyph by glyph": exactly}
     for way in ways:
         subjects[f"tesseract, the picture {way}"] = partial(recognise, page.frame, whole, way)
     rows = await take_turns(f"{group}: time", subjects, rounds)
-    rows.append(_wrong(group, "glyph by glyph", sum(map(wrong_exactly, pages)), characters, ratio=1.0))
+    rows.append(_wrong(group, "glyph by glyph", sum(map(wrong_exactly, printed)), characters, ratio=1.0))
     for way in ways:
         wrong = 0
-        for one in pages:
+        for one in printed:
             wrong += wrong_at_least(one, ScreenText(await recognise(one.frame, whole, way) or (), "tesseract"))
         rows.append(_wrong(group, f"tesseract, the picture {way}", wrong, characters))
     return rows
