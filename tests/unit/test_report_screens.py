@@ -17,6 +17,7 @@ from qa.report.comparison import percent, screen_text, summary_of, told_alike
 from qa.report.content import flatten
 from qa.report.film_view import make_films
 from qa.report.folder import ResultsFolder
+from qa.report.pictures import Album
 from qa.report.screen_view import screen_view
 from qa.report.view import make_page
 from qa.scenario.results import CandidateResult, FilmResult, ScreenResult
@@ -60,14 +61,12 @@ def test_failures_in_the_same_way_are_counted(tmp_path: Path) -> None:
 def test_the_worst_area_is_the_one_that_lacks_most_of_what_is_wanted_of_it(tmp_path: Path) -> None:
     lax, strict = samples.area(0, 0, 10, 10, 0.4, wanted=0.5), samples.area(100, 0, 10, 10, 0.6, wanted=0.99)
     screen = ScreenResult(wanted="x", frame="", width=210, height=100, candidates=[candidate(lax, strict)])
-    view = screen_view(screen, "a", make_page_album())
+    view = screen_view(screen, "a", album())
     assert view.candidates[0].alike == "60 %"
     assert view.candidates[0].start == 50  # 105 of 210 pixels
 
 
-def make_page_album() -> Any:
-    from qa.report.pictures import Album
-
+def album() -> Album:
     return Album({})
 
 
@@ -82,6 +81,16 @@ def test_what_differs_comes_first_and_has_its_close_ups_at_both_places(tmp_path:
     assert best.areas[0].expected == "678 438 144 64"
     assert [area.close for area in best.areas[1:]] == ["", "", ""]
     assert best.areas[0].moved == "moved by 3,0"
+
+
+def test_what_is_like_an_area_by_chance_elsewhere_does_not_move_the_needle() -> None:
+    gone = samples.area(8, 112, 400, 32, 0.72, from_x=0, from_y=160)
+    view = screen_view(ScreenResult(wanted="x", frame="", width=800, height=600, candidates=[candidate(gone)]), "a", album())
+    best = view.candidates[0]
+    assert (best.dx, best.dy) == (0, 0)
+    assert (best.areas[0].box.x, best.areas[0].box.y) == (0, 160)
+    assert best.areas[0].close == best.areas[0].expected
+    assert best.areas[0].moved == "most alike at 8,112"
 
 
 def test_a_picture_that_is_drawn_often_is_in_the_page_once(tmp_path: Path) -> None:
