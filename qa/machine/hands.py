@@ -87,10 +87,11 @@ class Hands(Looking):
         with_layout = load_layout(layout or self.setup.keyboard)
         with_layout.spell(text)  # mistakes in it are told before the machine is asked
         power = self._running()
-        resets = power.vitals.resets
+        flow = power.keyboard.flow
+        resets = flow.resets
 
         def check(sent: int) -> None:
-            if power.vitals.resets != resets:
+            if flow.resets != resets:
                 raise ChannelLost(f"{self.name}: the guest was reset when {sent} of {len(text)} characters were typed")
 
         typist = Typist(power.keyboard, self._console_grid, self.setup.factor, check)
