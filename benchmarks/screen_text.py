@@ -88,10 +88,10 @@ async def measure(*, short: bool) -> list[Row]:
             builtin = running.image.path
             if short:
                 return await _measure(running, 40, 12, pages=1, rounds=1)
-            rows = await _measure(running, 80, 25, pages=10, rounds=20)
+            rows = await _measure(running, 80, 25, pages=3, rounds=5)
         disk = kernel_disk(Path(folder), builtin, LARGE)
         async with machine(str(disk), network="none", channel="shell", seed=False) as running:
-            return rows + await _measure(running, 128, 48, pages=10, rounds=20)
+            return rows + await _measure(running, 128, 48, pages=3, rounds=5)
 
 
 async def _measure(running: Machine, columns: int, lines: int, *, pages: int, rounds: int) -> list[Row]:
