@@ -119,6 +119,19 @@ def test_excluded_parts_move_with_their_area(
         assert found == (9, 7, 0)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_beside_an_excluded_part_decides_among_places_that_are_else_alike(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    picture, screen = (noise(seed + more, 14, 16, values=2) for more in (0, 50))
+    excluded = np.zeros((14, 16), bool)
+    excluded[5:8, 6:9] = True
+    left, top = (int(one) for one in chance.integers(3, 6, 2))
+    needle = made(picture, box(left, top, 6, 5, margin=3, match=0), box(6, 5, 3, 3) | {"type": "exclude"})
+    place = find(Scene(screen), targets_of(needle)[0], 3)
+    assert place
+    assert (place.x, place.y, place.total) == plain_search(screen, picture, (left, top, 6, 5), 3, excluded)
+
+
 def test_in_place_an_excluded_part_counts_exactly_as_green_in_both_pictures() -> None:
     picture, screen = noise(1, 30, 40), noise(2, 30, 40)
     needle = made(picture, box(5, 5, 20, 15, margin=0), box(10, 8, 6, 30) | {"type": "exclude"})
