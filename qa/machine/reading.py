@@ -14,12 +14,12 @@ from qa.machine.base import WAIT_LIMIT, Duration, Pattern
 from qa.machine.looking import Looking
 from qa.screen.frames import Frame
 from qa.screen.sight import Mark, Sight
-from qa.screen.text.found import Box, Match, ScreenText
-from qa.screen.text.nearest import nearest_text
 from qa.screen.watch import new_frames
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whoever only checks a script reads no screens
     from collections.abc import Mapping
+
+    from qa.screen.text import Box, Match, ScreenText
 
 
 class ScreenRegion(BaseModel):
@@ -77,7 +77,7 @@ class Reading(Looking):
         Text consoles (the kernel's, GRUB's, the UEFI shell's) are read exactly, character by character; everything else is
         recognised by tesseract, which can err, and which must be installed for it.
         """
-        from qa.screen.text import read_frame  # noqa: PLC0415 -- whoever only checks a script reads no screens
+        from qa.screen.text import Box, read_frame  # noqa: PLC0415 -- as above
 
         box = Box(region.x, region.y, region.width, region.height) if region else None
         text = await read_frame(await self.grab(), region=box)
@@ -139,6 +139,7 @@ class Reading(Looking):
 def _not_found(error: DeadlineExceeded, pattern: str, seen: _Seen) -> TextNotFound:
     """``error`` with what the screen says instead."""
     from qa.screen.text import together  # noqa: PLC0415 -- as above
+    from qa.screen.text.nearest import nearest_text  # noqa: PLC0415 -- as above
 
     evidence: dict[str, str] = {}
     hint = None
