@@ -24,6 +24,7 @@ async def _builtin(short: bool) -> list[Row]:
     async with machine.machine("builtin") as running:
         rows = await machine.commands(running, "built-in guest", rounds)
         rows += await machine.pictures(running, rounds)
+        rows += await needles.waiting(running, rounds, 0.1 if short else 4)
         return rows + await machine.steps(running, 5 if short else 200)
 
 
@@ -57,7 +58,7 @@ PARTS: dict[str, Part] = {
     "startup": lambda short: startup.measure(3 if short else 20),
     "zipapp": lambda short: zipapp.measure(3 if short else 20),
     "intake": lambda short: intake.measure(2 if short else 100),
-    "needles": lambda short: needles.measure(2 if short else 60, 0.1 if short else 4),
+    "needles": lambda short: needles.measure(2 if short else 60),
     "builtin": _builtin,
     "screen-text": lambda short: screen_text.measure(short=short),
     "typing": _typing,
