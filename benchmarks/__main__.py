@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forks, intake, machine, mcp, needles, startup, zipapp
+from benchmarks import forks, intake, machine, mcp, needles, screen_text, startup, typing, zipapp
 from benchmarks.measure import Row
 
 Part = Callable[[bool], Awaitable[list[Row]]]
@@ -24,7 +24,21 @@ async def _builtin(short: bool) -> list[Row]:
     async with machine.machine("builtin") as running:
         rows = await machine.commands(running, "built-in guest", rounds)
         rows += await machine.pictures(running, rounds)
+        rows += await needles.waiting(running, rounds, 0.1 if short else 4)
         return rows + await machine.steps(running, 5 if short else 200)
+
+
+async def _typing(short: bool) -> list[Row]:
+    length, times = (120, 1) if short else (2000, 20)
+    async with machine.machine("builtin", network="none") as running:
+        return await typing.measure(running, "on tty1", length=length, times=times)
+
+
+async def _desktop_typing(short: bool) -> list[Row]:
+    length, times = (120, 1) if short else (2000, 20)
+    async with machine.machine("desktop", network="none") as desktop:
+        await typing.open_terminal(desktop)
+        return await typing.measure(desktop, "in a terminal of a desktop", length=length, times=times)
 
 
 async def _forks(short: bool) -> list[Row]:
@@ -44,15 +58,18 @@ PARTS: dict[str, Part] = {
     "startup": lambda short: startup.measure(3 if short else 20),
     "zipapp": lambda short: zipapp.measure(3 if short else 20),
     "intake": lambda short: intake.measure(2 if short else 100),
-    "needles": lambda short: needles.measure(2 if short else 60, 0.1 if short else 4),
+    "needles": lambda short: needles.measure(2 if short else 60),
     "builtin": _builtin,
+    "screen-text": lambda short: screen_text.measure(short=short),
+    "typing": _typing,
     "mcp": lambda short: mcp.measure(3 if short else 60),
     "forks": _forks,
     "debian-forks": _debian_forks,
     "debian": _debian,
+    "desktop-typing": _desktop_typing,
 }
 """In the order of the table."""
-DEBIAN = {"debian-forks", "debian"}
+DEBIAN = {"debian-forks", "debian", "desktop-typing"}
 
 
 def print_table(rows: list[Row]) -> None:
@@ -77,7 +94,7 @@ def main() -> None:
         "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"what to measure: {', '.join(PARTS)}; all"
     )
     parser.add_argument("--short", action="store_true", help="few rounds: shows that it works, its figures mean nothing")
-    parser.add_argument("--no-debian", action="store_true", help="leave out what needs a Debian guest")
+    parser.add_argument("--no-debian", action="store_true", help="leave out what needs a Debian guest or the desktop")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     arguments = parser.parse_args()
     parts = arguments.parts or [part for part in PARTS if not (arguments.no_debian and part in DEBIAN)]

@@ -35,7 +35,8 @@ async def machine(image: str, **options: object) -> AsyncGenerator[Machine]:
         out = Path(folder)
         host = Host(paths, load_config(paths), owner)
         place = Place(out, out / "console.log", out / "qemu.log", out)
-        blueprint = await host.blueprint(image, image, MachineOptions.model_validate(options), {}, place=place, bus=Bus())
+        wanted = MachineOptions.model_validate(options)
+        blueprint = await host.blueprint(Path(image).stem, image, wanted, {}, place=place, bus=Bus())
         async with host.open_machine(blueprint, place=place, bus=Bus(), start="cold") as running:
             yield running
 

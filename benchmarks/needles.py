@@ -10,16 +10,15 @@ import importlib
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import machine
 from benchmarks.measure import Row, Subject, take_turns
+from qa.machine import Machine
 from qa.machine.seeing import NeedleNotSeen
 from qa.paths import Paths, data_folder
 from qa.screen.look import look_for
@@ -79,7 +78,7 @@ def ours(needle: Needle, screen: Any, ratio: float) -> tuple[int, int, float]:
     return area.x, area.y, area.similarity
 
 
-async def comparisons(rounds: int) -> list[Row]:
+async def measure(rounds: int) -> list[Row]:
     cv2 = load_opencv()
     rows: list[Row] = []
     for name, path in PICTURES.items():
@@ -133,35 +132,24 @@ def _subject(function: Any, *arguments: Any) -> Subject:
     return run
 
 
-async def waiting(rounds: int, limit: float) -> list[Row]:
+async def waiting(running: Machine, rounds: int, limit: float) -> list[Row]:
     """What a wait costs on a live machine: from frame to decision, and of the processor."""
-    async with _machine() as running:
-        needles = [read_needle(data_folder("screenshots") / "builtin-cleared.json")]
+    folder = data_folder("screenshots")
+    needles = [read_needle(folder / "builtin-cleared.json")]
+    running.setup = replace(running.setup, needles=(folder,))
 
-        async def decide() -> None:
-            await look_for(await running.grab(), needles, NARROW, only_match=True)
+    async def decide() -> None:
+        await look_for(await running.grab(), needles, NARROW, only_match=True)
 
-        rows = await take_turns(
-            "waiting for a needle", {"a frame": running.grab, "a frame, and whether it is there": decide}, rounds
-        )
-        began, used = time.perf_counter(), time.process_time()
-        with suppress(NeedleNotSeen):
-            await running.wait_for_screen("builtin-cleared", timeout=limit)
-        share = (time.process_time() - used) / (time.perf_counter() - began)
-        return [*rows, Row("waiting for a needle", "a processor, while nothing changes", 100 * share, "%")]
-
-
-@asynccontextmanager
-async def _machine() -> AsyncGenerator[Any]:
-    async with machine("builtin") as running:
-        running.setup = replace(running.setup, needles=(data_folder("screenshots"),))
-        yield running
-
-
-async def measure(rounds: int, limit: float) -> list[Row]:
-    return await comparisons(rounds) + await waiting(rounds, limit)
+    group = "waiting for a needle"
+    rows = await take_turns(group, {"a frame": running.grab, "a frame, and whether it is there": decide}, rounds)
+    began, used = time.perf_counter(), time.process_time()
+    with suppress(NeedleNotSeen):
+        await running.wait_for_screen("builtin-cleared", timeout=limit)
+    share = (time.process_time() - used) / (time.perf_counter() - began)
+    return [*rows, Row(group, "a processor, while nothing changes", 100 * share, "%")]
 
 
 if __name__ == "__main__":
-    for row in asyncio.run(comparisons(5)):
+    for row in asyncio.run(measure(5)):
         print(f"{row.group:70} {row.subject:30} {row.value:8.2f} {row.unit} {row.ratio or 0:5.2f}")

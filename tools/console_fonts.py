@@ -33,6 +33,7 @@ from qa.paths import Paths
 from qa.screen.frames import Frame
 from qa.screen.text.alike import script_of
 from qa.screen.text.fonts import FOLDER, Font, format_font, format_glyphs
+from tools.grub_disk import bootable, kernel_disk
 
 BLOCKS = (
     (0x20, 0x7F), (0xA0, 0x250), (0x2B0, 0x300), (0x370, 0x530), (0x1E00, 0x2000), (0x2010, 0x2028), (0x2030, 0x2060),
@@ -59,6 +60,9 @@ source /page
 """
 GRUB_MODULES = "part_gpt fat normal configfile search search_fs_file echo sleep efi_gop all_video gfxterm font"
 
+LARGE = "2560x1440"
+"""A screen so large that the kernel takes its large font."""
+
 NOWHERE = "\ue123"
 """A character that no font has: what is shown for it is shown for every other that is not in the font."""
 
@@ -76,12 +80,14 @@ class Source:
     Attributes:
         file: name of the file to be written, without its ending. Fonts are tried in the order of their names.
         loads: the files of the distribution that have it, as far as one has all its characters; none for the kernel's own.
+        large: whether the kernel takes it on large screens only.
     """
 
     file: str
     name: str
     cell: tuple[int, int]
     loads: tuple[str, ...] = ()
+    large: bool = False
 
 
 def _debian(
@@ -95,6 +101,7 @@ FIRMWARE, GRUB = "20-efi-8x19", "21-grub-8x16"
 
 SOURCES = (
     Source("10-kernel-8x16", "VGA 8x16 (kernel)", (8, 16)),
+    Source("11-kernel-16x32", "Terminus 16x32 (kernel)", (16, 32), large=True),
     _debian(30, "Fixed", "16", (8, 16), "Lat15 Lat2 Lat7 Uni1 Uni2 Uni3 FullCyrSlav FullGreek Vietnamese"),
     _debian(31, "Terminus", "16", (8, 16), "Lat15 Lat2 Lat7 Uni2 Uni3 FullCyrSlav FullGreek Vietnamese"),
     _debian(32, "TerminusBold", "16", (8, 16), "Lat15 Lat2 Lat7 Uni2 FullCyrSlav FullGreek"),
@@ -218,15 +225,7 @@ def grub_disk(folder: Path, characters: Sequence[str], columns: int) -> Path:
     quoted = ["'\"'\"'" if one == "'" else one for one in characters]
     rows = ["".join(quoted[at : at + columns]) for at in range(0, len(quoted), columns)]
     (folder / "page").write_text("clear\n" + "".join(f"echo '{row}'\n" for row in rows) + "sleep 10000\n", encoding="utf-8")
-    (folder / "grub.cfg").write_text(GRUB_CONFIG, encoding="ascii")
-    loader, disk = folder / "BOOTX64.EFI", folder / "grub.img"
-    for command in (
-        f"grub-mkimage -O x86_64-efi -c {folder}/grub.cfg -p / -o {loader} {GRUB_MODULES}",
-        f"truncate -s 40M {disk}", f"mkfs.fat -F 32 {disk}", f"mmd -i {disk} ::/EFI ::/EFI/BOOT",
-        f"mcopy -i {disk} {loader} ::/EFI/BOOT/", f"mcopy -i {disk} {folder}/page {folder}/usr/share/grub/unicode.pf2 ::/",
-    ):  # fmt: skip
-        subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
-    return disk
+    return bootable(folder, GRUB_CONFIG, GRUB_MODULES, folder / "page", folder / "usr/share/grub/unicode.pf2")
 
 
 async def last_frame(disk: Path) -> Frame:
@@ -306,11 +305,15 @@ async def main(wanted: Sequence[str]) -> None:
         if not sources:
             return
         async with guest("builtin") as machine:
+            builtin = machine.image.path
             await machine.copy_to(root / "bin/setfont", "/bin/setfont")
-            for source in sources:
+            for source in (one for one in sources if not one.large):
                 loaded = f", with {', '.join(source.loads)} of Debian loaded" if source.loads else ""
                 font = await learn(machine, source, root / "usr/share/consolefonts")
                 keep(source.file, font, f"the built-in guest's console{loaded}")
+        for source in (one for one in sources if one.large):
+            async with guest(str(kernel_disk(root, builtin, LARGE)), channel="shell", seed=False) as machine:
+                keep(source.file, await learn(machine, source, root), f"the built-in guest's console at {LARGE}")
 
 
 asyncio.run(main(sys.argv[1:]))

@@ -21,7 +21,7 @@ _OF_ONE_FILE = {"qemu.qmp": ("qemu/qmp/legacy.py", "GNU General Public License v
 
 _COMPILED_IN = [
     "Compiled into them: OpenSSL (cryptography; Apache-2.0), libffi (cffi; MIT), Rust crates (cryptography, pydantic_core; MIT",
-    "or Apache-2.0), and the libraries that Pillow's license text names.",
+    "or Apache-2.0), and the libraries that the license texts of Pillow and numpy name.",
 ]
 
 

@@ -62,7 +62,9 @@ class Hands(Looking):
 
     async def send_chars(
         self,
-        text: Annotated[str, Field(description="The text; a line feed is the Enter key, \\t is Tab, \\b Backspace, \\e Esc.")],
+        text: Annotated[
+            str, Field(description="The text; a line feed is the Enter key; tab, backspace and escape characters are keys too.")
+        ],
         layout: KeyboardLayout = None,
         verify: Annotated[
             Literal[True, False, "auto"],
@@ -85,10 +87,11 @@ class Hands(Looking):
         with_layout = load_layout(layout or self.setup.keyboard)
         with_layout.spell(text)  # mistakes in it are told before the machine is asked
         power = self._running()
-        resets = power.vitals.resets
+        flow = power.keyboard.flow
+        resets = flow.resets
 
         def check(sent: int) -> None:
-            if power.vitals.resets != resets:
+            if flow.resets != resets:
                 raise ChannelLost(f"{self.name}: the guest was reset when {sent} of {len(text)} characters were typed")
 
         typist = Typist(power.keyboard, self._console_grid, self.setup.factor, check)

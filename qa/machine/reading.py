@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from qa.console.dialogue import compile_pattern
 from qa.errors import DeadlineExceeded, HostError
@@ -14,14 +14,39 @@ from qa.machine.base import WAIT_LIMIT, Duration, Pattern
 from qa.machine.looking import Looking
 from qa.screen.frames import Frame
 from qa.screen.sight import Mark, Sight
-from qa.screen.text.found import Box, Match, ScreenText
-from qa.screen.text.nearest import nearest_text
 from qa.screen.watch import new_frames
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whoever only checks a script reads no screens
     from collections.abc import Mapping
 
-Region = Annotated[Box | None, Field(description="Only this part of the screen: x, y, width and height in pixels.")]
+    from qa.screen.text import Box, Match, ScreenText
+
+
+class ScreenRegion(BaseModel):
+    """A part of the screen, in pixels from the top left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+def _region(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    if len(value) != len(ScreenRegion.model_fields):
+        raise ValueError("a region is four numbers: [x, y, width, height]")
+    return dict(zip(ScreenRegion.model_fields, value, strict=True))
+
+
+_Four = Annotated[list[int], Field(min_length=4, max_length=4)]
+Region = Annotated[
+    ScreenRegion | None,
+    BeforeValidator(_region, json_schema_input_type=ScreenRegion | _Four | None),
+    Field(description="Only this part of the screen: [x, y, width, height], in pixels."),
+]
 
 LABEL = 60
 """Characters of a text that are written beside the place where it was found."""
@@ -52,9 +77,10 @@ class Reading(Looking):
         Text consoles (the kernel's, GRUB's, the UEFI shell's) are read exactly, character by character; everything else is
         recognised by tesseract, which can err, and which must be installed for it.
         """
-        from qa.screen.text import read_frame  # noqa: PLC0415 -- whoever only checks a script reads no screens
+        from qa.screen.text import Box, read_frame  # noqa: PLC0415 -- as above
 
-        text = await read_frame(await self.grab(), region=region)
+        box = Box(region.x, region.y, region.width, region.height) if region else None
+        text = await read_frame(await self.grab(), region=box)
         if text.failed:
             raise HostError(text.note, hint=text.hint or None)
         if text.how != "glyphs" or (text.grid and text.grid.unknown):
@@ -113,6 +139,7 @@ class Reading(Looking):
 def _not_found(error: DeadlineExceeded, pattern: str, seen: _Seen) -> TextNotFound:
     """``error`` with what the screen says instead."""
     from qa.screen.text import together  # noqa: PLC0415 -- as above
+    from qa.screen.text.nearest import nearest_text  # noqa: PLC0415 -- as above
 
     evidence: dict[str, str] = {}
     hint = None

@@ -38,7 +38,8 @@ def _area(value: Any) -> Any:
     return dict(zip(IgnoredArea.model_fields, value, strict=True)) if isinstance(value, list) and len(value) == 4 else value
 
 
-Ignored = Annotated[IgnoredArea, BeforeValidator(_area, json_schema_input_type=IgnoredArea | tuple[int, int, int, int])]
+_Four = Annotated[list[int], Field(min_length=4, max_length=4)]
+Ignored = Annotated[IgnoredArea, BeforeValidator(_area, json_schema_input_type=IgnoredArea | _Four)]
 
 
 class Stillness(Looking):

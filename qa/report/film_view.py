@@ -91,7 +91,10 @@ def make_films(
             FilmView(
                 title=one_line(f"{film.machine} in branch {film.branch}" if film.branch else film.machine),
                 video=film.file if film.file and folder.find(film.file) else "",
-                frames=[_frame(frame, one, mine, words) for frame, one in zip(frames, pictures, strict=True)],
+                frames=[
+                    _frame(frame, one, _note(frame, before), mine, words)
+                    for before, frame, one in zip([None, *frames], frames, pictures, strict=False)
+                ],
                 marks=sorted(marks),
                 note=note,
             )
@@ -110,7 +113,14 @@ def _end(step: StepResult) -> float:
     return step.started_s + step.duration_s
 
 
-def _frame(frame: FilmFrameResult, picture: _Picture, steps: list[FlatStep], words: Mapping[str, Word]) -> FilmFrame:
+def _note(frame: FilmFrameResult, before: FilmFrameResult | None) -> str:
+    """What the picture alone does not tell: another size of the screen, a display that is off."""
+    resized = before is not None and (before.width, before.height) != (frame.width, frame.height)
+    size = f"the screen is {frame.width}x{frame.height} now" if resized else ""
+    return one_line(", ".join(filter(None, (size, frame.note))))
+
+
+def _frame(frame: FilmFrameResult, picture: _Picture, note: str, steps: list[FlatStep], words: Mapping[str, Word]) -> FilmFrame:
     begun = [flat.step for flat in steps if flat.step.started_s <= frame.at]
     step = begun[-1] if begun else None
     word, tone = words[step.index] if step else ("", "quiet")
@@ -128,7 +138,7 @@ def _frame(frame: FilmFrameResult, picture: _Picture, steps: list[FlatStep], wor
         anchor=f"step-{step.index}" if step else "",
         word=word,
         tone=tone,
-        note=one_line(frame.note),
+        note=note,
     )
 
 

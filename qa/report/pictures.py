@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from qa.report.folder import ResultsFolder
+from qa.screen.frames import Frame
 
 BUDGET = 20 << 20
 """Bytes of all pictures in a page, as base64. Mail systems and CI artifact viewers refuse files not much larger."""
@@ -24,19 +27,25 @@ THUMB = (200, 125)
 REDUCED = (800, 600)
 """Size of full pictures that had to shrink: text of a console stays just readable."""
 
+THREADS = min(4, os.cpu_count() or 1)
+
 MAX_PIXELS = 40_000_000
 """Larger pictures are not opened: no guest's screen has that many, a file made to hurt might."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One screenshot. ``full`` and ``thumb`` are data URLs, empty where the picture was left out or cannot be read."""
+    """One screenshot. ``full`` and ``thumb`` are data URLs, empty where the picture was left out or cannot be read.
+
+    ``note`` says that it is black, or that the display was off or not set up yet.
+    """
 
     name: str
     full: str = ""
     thumb: str = ""
     width: int = 0
     height: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,9 +70,10 @@ def make_album(folder: ResultsFolder, names: Iterable[str], important: Iterable[
     left = budget
     pictures: dict[str, Picture] = {name: Picture(name) for name in every}
     small, dropped = 0, len(every) - len(chosen)
+    at_once = {} if reduce else _read_at_once(files)
     for name in sorted(files, key=lambda name: (name not in first, chosen.index(name))):
         keep_whole = not reduce or (name in first and left > budget // 2)
-        picture = _read(name, files[name], whole=keep_whole)
+        picture = at_once.get(name) or _read(name, files[name], whole=keep_whole)
         size = len(picture.full) + len(picture.thumb)
         if not picture.full:
             continue
@@ -95,6 +105,12 @@ def _thin(first: list[str], every: list[str], limit: int) -> list[str]:
     return [name for name in every if name in kept]
 
 
+def _read_at_once(files: dict[str, Path]) -> dict[str, Picture]:
+    """All pictures as they are. Most of the work is Pillow's, which lets other threads run meanwhile."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(files, pool.map(lambda item: _read(*item, whole=True), files.items()), strict=True))
+
+
 def _read(name: str, path: Path, *, whole: bool) -> Picture:
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
@@ -106,7 +122,8 @@ def _read(name: str, path: Path, *, whole: bool) -> Picture:
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
         return Picture(name)
     full = _url(kind, path.read_bytes()) if whole else _smaller(frame, REDUCED, 60)
-    return Picture(name, full, _smaller(frame, THUMB, 72), width, height)
+    ppm = b"P6\n%d %d\n255\n" % (width, height) + frame.tobytes()
+    return Picture(name, full, _smaller(frame, THUMB, 72), width, height, Frame(width, height, ppm).note)
 
 
 def _smaller(image: Image.Image, size: tuple[int, int], quality: int) -> str:

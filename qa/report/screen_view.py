@@ -105,53 +105,68 @@ def screen_view(screen: ScreenResult, anchor: str, album: Album) -> ScreenView:
 
 
 def _candidate(candidate: CandidateResult, album: Album, width: int) -> CandidateView:
-    counting = [area for area in candidate.areas if area.kind != "exclude"] or candidate.areas
-    shifts = Counter((area.x - area.from_x, area.y - area.from_y) for area in counting)
-    dx, dy = shifts.most_common(1)[0][0] if shifts else (0, 0)
+    shift = _shift(candidate)
+    lowest = worst(candidate.areas)
     soft = candidate.workaround is not None
     word, tone = ("matches", "good") if candidate.matched else ("differs", "bad")
     return CandidateView(
         name=one_line(candidate.needle, 120),
         word="matches, a workaround" if soft and candidate.matched else word,
         tone="late" if soft and candidate.matched else tone,
-        alike=percent(lowest.similarity) if (lowest := worst(candidate.areas)) else "",
+        alike=percent(lowest.similarity) if lowest else "",
         summary=summary_of(candidate),
         workaround=one_line(candidate.workaround or "no reason is given", 300) if soft else "",
         picture=album.get(candidate.picture),
-        dx=dx,
-        dy=dy,
-        start=_start(candidate, width),
-        areas=sorted((_area(number, area) for number, area in enumerate(candidate.areas, 1)), key=lambda one: not one.close),
+        dx=shift[0],
+        dy=shift[1],
+        start=_start(lowest, shift, width),
+        areas=sorted(
+            (_area(number, area, shift) for number, area in enumerate(candidate.areas, 1)), key=lambda one: not one.close
+        ),
     )
 
 
-def _start(candidate: CandidateResult, width: int) -> int:
-    lowest = worst(candidate.areas)
+def _shift(candidate: CandidateResult) -> tuple[int, int]:
+    """By how much the needle's picture has moved on the screen: as most of what matches has."""
+    shifts = Counter((area.x - area.from_x, area.y - area.from_y) for area in candidate.areas if _counts(area) and area.matched)
+    return shifts.most_common(1)[0][0] if shifts else (0, 0)
+
+
+def _counts(area: AreaResult) -> bool:
+    return area.kind != "exclude"
+
+
+def _start(lowest: AreaResult | None, shift: tuple[int, int], width: int) -> int:
     if lowest is None or lowest.matched:
         return 50
-    return max(0, min(100, round(100 * (lowest.x + lowest.width / 2) / max(width, 1))))
+    return max(0, min(100, round(100 * (lowest.from_x + shift[0] + lowest.width / 2) / max(width, 1))))
 
 
-def _area(number: int, area: AreaResult) -> AreaView:
-    excluded = area.kind == "exclude"
-    word, tone = ("left out", "quiet") if excluded else ("matches", "good") if area.matched else ("differs", "bad")
+def _area(number: int, area: AreaResult, shift: tuple[int, int]) -> AreaView:
+    """An area where it was found; one that differs where it should have been: what is like it by chance is elsewhere."""
+    excluded, differs = not _counts(area), _counts(area) and not area.matched
+    word, tone = ("left out", "quiet") if excluded else ("differs", "bad") if differs else ("matches", "good")
     alike = "" if excluded else percent(area.similarity)
-    label = f"{number}: left out" if excluded else f"{number}: {alike}"
-    dx, dy = area.x - area.from_x, area.y - area.from_y
-    differs = not excluded and not area.matched
+    x, y = (area.from_x + shift[0], area.from_y + shift[1]) if differs else (area.x, area.y)
     return AreaView(
-        box=BoxView(area.x, area.y, area.width, area.height, label, tone),
+        box=BoxView(x, y, area.width, area.height, f"{number}: {alike or word}", tone),
         number=number,
         kind={"match": "", "exclude": "", "text": "text"}[area.kind],
         percent=alike,
         wanted="" if excluded else percent(area.wanted),
         word=word,
-        place=f"{area.width}x{area.height} at {area.x},{area.y}",
-        moved=f"moved by {dx},{dy}".replace("-", "−") if (dx or dy) and not excluded else "",
+        place=f"{area.width}x{area.height} at {x},{y}",
+        moved="" if excluded else _moved(area, x, y),
         text=one_line(area.text, 200),
-        close=_view_box(area.x, area.y, area) if differs else "",
+        close=_view_box(x, y, area) if differs else "",
         expected=_view_box(area.from_x, area.from_y, area) if differs else "",
     )
+
+
+def _moved(area: AreaResult, x: int, y: int) -> str:
+    parts = [f"moved by {x - area.from_x},{y - area.from_y}".replace("-", "−")] if (x, y) != (area.from_x, area.from_y) else []
+    parts += [f"most alike at {area.x},{area.y}"] if (x, y) != (area.x, area.y) else []
+    return ", ".join(parts)
 
 
 def _view_box(x: int, y: int, area: AreaResult) -> str:

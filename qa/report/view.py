@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from qa.deadline import format_duration
-from qa.report.content import FlatStep, causes, console_lines, flatten, last_picture, main_cause, own_texts, pictures
-from qa.report.failures import counted, kept_note
+from qa.report.content import FlatStep, causes, flatten, main_cause, pictures
+from qa.report.failures import counted
 from qa.report.film_view import FilmView, make_films
 from qa.report.folder import ResultsFolder
+from qa.report.headline import Headline, headline_of
 from qa.report.machine_view import MachineView, machine_view
 from qa.report.pictures import Album, Picture, make_album
-from qa.report.screen_view import ScreenView, screen_view
-from qa.report.step_view import (
-    StepView,
-    Text,
-    command_of,
-    exit_code,
-    href_of,
-    outputs,
-    step_view,
-    text_of,
-    word_of,
-)
+from qa.report.step_view import StepView, href_of, step_view, word_of
 from qa.report.text import one_line
 from qa.scenario.results import RunResult, StepResult
 
-HEADLINE_LINES = 12
-CONSOLE_LINES = 25
-"""Lines of each output and of the console beside a failure: with the last frame next to them both fit on one screen."""
-
 ACCELERATORS = {"kvm": "KVM", "tcg": "TCG, software emulation"}
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The first failure: what a person wants to see before anything else."""
-
-    title: str
-    anchor: str
-    place: str
-    detail: str
-    hint: str
-    kept: str
-    command: str
-    exit_code: str
-    texts: list[Text]
-    screen: ScreenView | None
-    picture: Picture | None
-    picture_title: str
-    film: int
-    moment: int
 
 
 @dataclass(frozen=True)
@@ -115,7 +81,7 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
     words = {flat.step.index: word_of(flat.step.outcome, allowed=flat.step.allowed_failure) for flat in flats}
     films = make_films(folder, result, flats, words)
     steps = [step_view(folder, result, album, flat, films.moments) for flat in flats]
-    headline = _headline(folder, result, album, films.moments)
+    headline = headline_of(folder, result, album, films.moments)
     reason = one_line(result.reason, 1000)
     by_index = {step.index: step for step in steps}
     word, tone = word_of(result.outcome, allowed=False)
@@ -190,37 +156,6 @@ def _facts(result: RunResult) -> list[tuple[str, str, str]]:
         ("Started", _started(result), f"took {format_duration(result.duration_s)}, exit status {result.exit_status}"),
     ]
     return [(label, one_line(value), one_line(note, 500)) for label, value, note in facts if value]
-
-
-def _headline(folder: ResultsFolder, result: RunResult, album: Album, moments: Mapping[str, tuple[int, int]]) -> Headline | None:
-    if result.outcome == "passed":
-        return None
-    step = main_cause(result)
-    console = console_lines(folder, result, step, CONSOLE_LINES)
-    texts = [Text(text.title, (text.tail or text.head)[-HEADLINE_LINES:]) for text in (outputs(step) if step else [])]
-    for title, content in own_texts(folder, result, step):
-        own = text_of(one_line(title), content)
-        texts.append(Text(own.title, (own.tail or own.head)[-HEADLINE_LINES:]))
-    if console:
-        texts.append(Text("console, last lines", console))
-    picture = album.get(last_picture(result, step))
-    film, moment = moments.get(step.index, (0, 0)) if step else (0, 0)
-    return Headline(
-        title=f"Step {step.index}: {one_line(step.name)}" if step else "The run ended outside a step",
-        anchor=f"step-{step.index}" if step else "",
-        place=one_line(step.place) if step else "",
-        detail=one_line((step.detail if step else result.reason) or result.reason or result.outcome, 1000),
-        hint=one_line(step.hint if step and step.hint else result.hint, 1000),
-        kept=one_line(kept_note(result, folder), 1000),
-        command=command_of(step) if step else "",
-        exit_code=exit_code(step) if step else "",
-        texts=texts,
-        screen=screen_view(step.screen, "screen-first", album) if step and step.screen else None,
-        picture=picture if picture.full and not (step and step.screen) else None,
-        picture_title="last frame",
-        film=film,
-        moment=moment,
-    )
 
 
 def _frames(result: RunResult, album: Album, steps: Iterable[StepView]) -> Iterable[Frame]:

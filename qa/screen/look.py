@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
+from qa.errors import ToolMissing
 from qa.screen.frames import Frame
 from qa.screen.matching import candidate_of, compare_areas, matching_areas, ranked, scene_of
 from qa.screen.needle import Area, Needle
@@ -23,6 +24,7 @@ async def look_for(
 
     Raises:
         NeedleError: a needle's picture cannot be read.
+        ToolMissing: a needle has a text, and what reads texts is not installed.
     """
     compare = matching_areas if only_match else compare_areas
     found = await asyncio.to_thread(lambda: [compare(scene_of(frame), one, search_ratio) for one in needles])
@@ -49,8 +51,10 @@ async def _read(frame: Frame, area: Area) -> AreaMatch:
     width, height = min(width, frame.width - x), min(height, frame.height - y)
     if width <= 0 or height <= 0:
         return _text_match(area, "", 0.0)
-    text = (await read_frame(frame, region=Box(x=x, y=y, width=width, height=height))).text
-    return _text_match(area, text, likeness(area.refstr or "", text))
+    read = await read_frame(frame, region=Box(x, y, width, height))
+    if read.hint:
+        raise ToolMissing(read.note, hint=read.hint)
+    return _text_match(area, read.text, likeness(area.refstr or "", read.text))
 
 
 def likeness(wanted: str, read: str) -> float:

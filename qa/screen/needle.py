@@ -46,6 +46,11 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_given(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
 
 class ClickPoint(_Part):
     """Where to click in an area, in pixels from its upper left corner."""

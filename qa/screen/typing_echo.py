@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qa.screen.text.found import Grid
 
@@ -18,11 +18,13 @@ class Anchor:
         before: what stands before it in its row, spaces included.
         row: counted from the top.
         columns: cells of a row.
+        rows: of the console.
     """
 
     before: str
     row: int
     columns: int
+    rows: int
 
     @classmethod
     def of(cls, grid: Grid) -> Anchor | None:
@@ -30,13 +32,18 @@ class Anchor:
         if grid.cursor is None:
             return None
         column, row = grid.cursor
-        return cls(_padded(grid, row)[:column], row, grid.columns)
+        return cls(_padded(grid, row)[:column], row, grid.columns, len(grid.rows))
 
     def after(self, text: str) -> Anchor:
         """Where the next character appears when ``text`` was typed here."""
         rows, column = divmod(len(self.before) + len(text), self.columns)
         whole = self.before + text
-        return Anchor(whole[len(whole) - column :], self.row + rows, self.columns)
+        return replace(self, before=whole[len(whole) - column :], row=min(self.row + rows, self.rows - 1))
+
+    @property
+    def room(self) -> int:
+        """How many characters are all on the screen when they are typed here; at least one."""
+        return max(self.columns * (self.rows - 1) - len(self.before), 1)
 
     def fits_in_row(self, text: str) -> bool:
         """Whether ``text`` ends in the row where it begins, with the cursor behind it."""

@@ -81,7 +81,7 @@ class Proof:
                 self._missed(text[start:], None)
                 await self.pace.send(characters[start:])
                 return
-            end = min(start + PIECE, len(text))
+            end = min(start + min(PIECE, anchor.room), len(text))
             if anchor.fills_row(text[start:end]) and end - start > 1:
                 end -= 1
             await self.pace.send(characters[start:end])

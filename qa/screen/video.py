@@ -20,7 +20,8 @@ SHORTEST, LONGEST = 0.1, 1.0
 """Seconds that each picture is shown: as long as it was there, but nobody waits for a screen on which nothing happens."""
 
 LIMIT_S = 30.0
-"""For making the video; what takes longer is given up. 240 pictures of 1280x800 take a few seconds."""
+"""For making the video, whichever way; what takes longer is given up, so that the end of a machine does not take too long. 240
+pictures of 1280x800 take a few seconds."""
 
 CODECS = (
     (".mp4", ("libx264", "-preset", "veryfast", "-crf", "24", "-pix_fmt", "yuv420p", "-movflags", "+faststart")),
@@ -39,6 +40,7 @@ async def make_video(shots: Sequence[Shot], stem: Path) -> Path | None:
     Args:
         stem: its place and name; the folder of the pictures gets a list of them.
     """
+    end = time.monotonic() + LIMIT_S
     ffmpeg = find_program("ffmpeg")
     if ffmpeg is not None:
         listing = shots[0].file.parent / "film.txt"
@@ -46,9 +48,9 @@ async def make_video(shots: Sequence[Shot], stem: Path) -> Path | None:
             listing.write_text("".join(_listed(shots)))
             for suffix, codec in CODECS:
                 target = stem.with_name(stem.name + suffix)
-                if await _encode(ffmpeg, listing, shots, codec, target):
+                if await _encode(ffmpeg, listing, _size(shots), codec, target, end=end):
                     return target
-    return await asyncio.to_thread(_webp, list(shots), stem.with_name(f"{stem.name}.webp"))
+    return await asyncio.to_thread(_webp, list(shots), stem.with_name(f"{stem.name}.webp"), end)
 
 
 def durations(shots: Sequence[Shot]) -> list[float]:
@@ -63,11 +65,11 @@ def _listed(shots: Sequence[Shot]) -> Iterator[str]:
         yield f"file {shot.file.name}\nduration {seconds:.3f}\n"
 
 
-async def _encode(ffmpeg: Path, listing: Path, shots: Sequence[Shot], codec: Sequence[str], target: Path) -> bool:
-    width, height = _size(shots)
+async def _encode(program: Path, listing: Path, size: tuple[int, int], codec: Sequence[str], target: Path, *, end: float) -> bool:
+    width, height = size
     fit = f"scale={width}:{height}:force_original_aspect_ratio=decrease,pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,setsar=1"
     process = await asyncio.create_subprocess_exec(
-        *(str(ffmpeg), "-nostdin", "-y", "-loglevel", "error", "-f", "concat", "-i", str(listing)),
+        *(str(program), "-nostdin", "-y", "-loglevel", "error", "-f", "concat", "-i", str(listing)),
         *("-vf", fit, "-threads", "1", "-c:v", *codec, str(target.absolute())),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
@@ -75,7 +77,7 @@ async def _encode(ffmpeg: Path, listing: Path, shots: Sequence[Shot], codec: Seq
     )
     made = False
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(end - time.monotonic()):
             made = await process.wait() == 0
     except TimeoutError:
         pass
@@ -94,7 +96,7 @@ def _size(shots: Sequence[Shot]) -> tuple[int, int]:
     return width + width % 2, height + height % 2
 
 
-def _webp(shots: list[Shot], target: Path) -> Path | None:
+def _webp(shots: list[Shot], target: Path, end: float) -> Path | None:
     from PIL import Image, features  # noqa: PLC0415 -- costs 60 ms, in a thread
 
     if not features.check("webp"):
@@ -104,7 +106,6 @@ def _webp(shots: list[Shot], target: Path) -> Path | None:
     width, height = _size(shots)
     scale = min(1.0, WEBP_WIDTH / width)
     canvas = (max(1, round(width * scale)), max(1, round(height * scale)))
-    end = time.monotonic() + LIMIT_S
 
     def pictures() -> Iterator[Image.Image]:
         for shot in shots:

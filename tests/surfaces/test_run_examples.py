@@ -53,5 +53,18 @@ def test_the_results_folder_is_complete(both: Ended, runs: dict[str, dict[str, A
     assert not list(folder.rglob(".*"))
 
 
+def test_there_is_a_film_of_what_was_typed(both: Ended) -> None:
+    hello = next(run for run in json.loads(both.stdout)["runs"] if run["name"] == "hello")
+    (film,) = hello["films"]
+    folder = both.cwd / hello["folder"]
+    assert film["file"] == "film-machine.mp4"
+    assert (folder / film["file"]).stat().st_size > 1000
+    times = [frame["at"] for frame in film["frames"]]
+    assert times == sorted(times)
+    assert 2 <= len(times) <= film["seen"]
+    assert times[-1] <= hello["duration_s"]
+    assert all((folder / frame["file"]).is_file() for frame in film["frames"])
+
+
 def test_nothing_is_left(both: Ended, module_program: Program) -> None:
     assert module_program.leftovers() == []

@@ -344,7 +344,7 @@ def desktop(button: str = "Log in", user: str = "anna", *, moved: int = 0, theme
     draw.rectangle((left, top, left + 400, top + 270), fill="#f4f4f2", outline="#11151a")
     draw.rectangle((left, top, left + 400, top + 34), fill="#3b4450")
     draw.text((left + 14, top + 8), "Welcome", fill="#ffffff", font_size=17)
-    for number, (label, value) in enumerate((("User", user), ("Password", "••••••"))):
+    for number, (label, value) in enumerate((("User", user), ("Password", "******"))):
         draw.text((left + 30, top + 72 + 56 * number), label, fill="#333333", font_size=16)
         draw.rectangle(
             (left + 130, top + 64 + 56 * number, left + 370, top + 98 + 56 * number), fill="#ffffff", outline="#8a919b"

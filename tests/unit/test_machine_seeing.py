@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from qa.deadline import Deadline
-from qa.errors import MachineOff, UsageError
+from qa.errors import MachineOff, ToolMissing, UsageError
 from qa.events import Bus, Notice
 from qa.machine import seeing
 from qa.machine.seeing import NeedleNotSeen, Seeing
@@ -97,8 +97,12 @@ async def test_what_has_moved_far_is_seen_once_the_screen_stands_still(tmp_path:
 async def test_a_screen_that_never_stands_still_is_looked_through_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def never_rests(frames: AsyncGenerator[Frame]) -> AsyncGenerator[tuple[Frame, bool]]:
+        async for one in frames:
+            yield one, False
+
+    monkeypatch.setattr(seeing, "_with_rests", never_rests)
     monkeypatch.setattr(seeing, "STILL", 0)
-    monkeypatch.setattr(seeing, "SHARE", 0)
     put(tmp_path, "menu", picture(1), area=[AREA | {"margin": 0}])
     restless = [picture(1, shift=70) for _ in range(8)]
     for number, one in enumerate(restless):
@@ -197,7 +201,7 @@ async def test_text_areas_are_compared_with_what_is_read(
 
     async def read_frame(_: Frame, *, region: Any) -> Any:
         regions.append((region.x, region.y, region.width, region.height))
-        return type("Text", (), {"text": read})()
+        return type("Text", (), {"text": read, "hint": "", "note": ""})()
 
     monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
     text = {"xpos": 80, "ypos": 40, "width": 200, "height": 20, "type": "ocr", "refstr": "Log in here"}
@@ -219,3 +223,13 @@ async def test_text_areas_are_compared_with_what_is_read(
     with pytest.raises(NeedleNotSeen):
         await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
     assert regions == []  # nothing is read where pixels decide already
+
+
+async def test_a_text_that_nothing_here_can_read_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_frame(_: Frame, **__: Any) -> Any:
+        return type("Text", (), {"text": "", "note": "no tesseract", "hint": "apt-get install tesseract-ocr"})()
+
+    monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
+    put(tmp_path, "menu", picture(1), area=[AREA | {"type": "ocr", "refstr": "OK"}])
+    with pytest.raises(ToolMissing, match="no tesseract"):
+        await Screen(tmp_path, picture(1)).assert_screen("menu")

@@ -191,3 +191,11 @@ def test_a_file_that_is_no_picture_is_only_linked(tmp_path: Path, content: bytes
     page = Page(html(folder))
     assert "shots/1.png is not shown here" in page.text
     assert [one for one in page.all("img") if one.get("src")] == []
+
+
+def test_a_black_screen_is_named_as_such(tmp_path: Path) -> None:
+    step = samples.step("1", "screenshot", 0, 1, evidence=["shots/1.png", "shots/2.png"])
+    folder = samples.folder(tmp_path, samples.run("x", "passed", 0, [step]))
+    Image.new("RGB", (64, 48), "black").save(folder.shots / "1.png")
+    Image.new("RGB", (64, 48), "#000001").save(folder.shots / "2.png")
+    assert Page(html(folder)).text.count("all black") == 1

@@ -13,10 +13,11 @@ import report_samples as samples
 from PIL import Image, ImageChops, ImageStat
 from test_report_html import Page, html
 
-from qa.report.comparison import percent, screen_text, summary_of
+from qa.report.comparison import percent, screen_text, summary_of, told_alike
 from qa.report.content import flatten
 from qa.report.film_view import make_films
 from qa.report.folder import ResultsFolder
+from qa.report.pictures import Album
 from qa.report.screen_view import screen_view
 from qa.report.view import make_page
 from qa.scenario.results import CandidateResult, FilmResult, ScreenResult
@@ -45,17 +46,27 @@ def test_a_needle_is_summed_up() -> None:
     assert summary_of(candidate()) == "it has no area that is compared"
 
 
+def test_failures_in_the_same_way_are_counted(tmp_path: Path) -> None:
+    assert "39 more failed, all in the same way" in Page(html(samples.forty_needles(tmp_path))).text
+    seen = ScreenResult(wanted="x", frame="", width=9, height=9, candidates=[candidate(needle="menu"), candidate(needle="x")])
+    menu = samples.step("1", "x", 0, 1, outcome="timeout", detail="not within 30 s", screen=seen)
+    also = samples.step("2", "x", 0, 1, outcome="failed", detail="not there", screen=seen)
+    other = samples.step("3", "x", 0, 1, outcome="failed", detail="exit code 1")
+    assert told_alike(menu, [also, other]) == "2 more failed, 1 of them in the same way"
+    assert told_alike(menu, [other]) == "1 more failed in other ways"
+    assert told_alike(other, [other]) == "1 more failed, all in the same way"
+    assert told_alike(menu, []) == ""
+
+
 def test_the_worst_area_is_the_one_that_lacks_most_of_what_is_wanted_of_it(tmp_path: Path) -> None:
     lax, strict = samples.area(0, 0, 10, 10, 0.4, wanted=0.5), samples.area(100, 0, 10, 10, 0.6, wanted=0.99)
     screen = ScreenResult(wanted="x", frame="", width=210, height=100, candidates=[candidate(lax, strict)])
-    view = screen_view(screen, "a", make_page_album())
+    view = screen_view(screen, "a", album())
     assert view.candidates[0].alike == "60 %"
     assert view.candidates[0].start == 50  # 105 of 210 pixels
 
 
-def make_page_album() -> Any:
-    from qa.report.pictures import Album
-
+def album() -> Album:
     return Album({})
 
 
@@ -70,6 +81,16 @@ def test_what_differs_comes_first_and_has_its_close_ups_at_both_places(tmp_path:
     assert best.areas[0].expected == "678 438 144 64"
     assert [area.close for area in best.areas[1:]] == ["", "", ""]
     assert best.areas[0].moved == "moved by 3,0"
+
+
+def test_what_is_like_an_area_by_chance_elsewhere_does_not_move_the_needle() -> None:
+    gone = samples.area(8, 112, 400, 32, 0.72, from_x=0, from_y=160)
+    view = screen_view(ScreenResult(wanted="x", frame="", width=800, height=600, candidates=[candidate(gone)]), "a", album())
+    best = view.candidates[0]
+    assert (best.dx, best.dy) == (0, 0)
+    assert (best.areas[0].box.x, best.areas[0].box.y) == (0, 160)
+    assert best.areas[0].close == best.areas[0].expected
+    assert best.areas[0].moved == "most alike at 8,112"
 
 
 def test_a_picture_that_is_drawn_often_is_in_the_page_once(tmp_path: Path) -> None:
@@ -125,6 +146,11 @@ def test_each_step_has_its_moment_in_the_film_of_its_machine(tmp_path: Path) -> 
     assert [view.title for view in films.views] == ["db", "web"]
     assert films.views[1].marks == [100.0]
     assert films.views[1].frames[3].step == "2 wait_for_still_screen"
+
+
+def test_another_size_of_the_screen_is_named_when_it_comes(tmp_path: Path) -> None:
+    frames = film_page(samples.needle_differs(tmp_path)).views[0].frames
+    assert [frame.note for frame in frames[:3]] == ["", "the screen is 1280x800 now", ""]
 
 
 def test_a_film_of_a_branch_shows_the_steps_of_that_branch(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_needle_of_openqa_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_is_not_said_is_as_in_openqa(tmp_path: Path) -> None:
-    path = put(tmp_path, area=[{key: value for key, value in AREA.items() if key != "type"}])
+    path = put(tmp_path, area=[AREA | {"type": None, "margin": None, "click_point": None}])
     area = read_needle(path).areas[0]
     assert (area.type, area.wanted, area.margin, area.click_point, area.metric) == ("match", 0.96, 50, None, "openqa")
     assert read_needle(put(tmp_path, area=[AREA | {"metric": "exact"}])).areas[0].wanted == 1.0

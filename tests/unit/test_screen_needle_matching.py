@@ -10,8 +10,8 @@ import pytest
 from plain_needles import plain_blur, plain_grey, plain_search
 
 from qa.screen.correlation import Field, Small, transform_length
-from qa.screen.matching import candidate_of, compare_areas, find, ranked, scene_of
-from qa.screen.metrics import Scene, blurred, grey_of
+from qa.screen.matching import AS_GOOD, candidate_of, compare_areas, find, ranked, scene_of
+from qa.screen.metrics import Scene, blurred, grey_of, planes_of
 from qa.screen.needle import Description, Needle, with_picture
 from qa.screen.picture import frame_from_picture
 from qa.screen.sight import Candidate
@@ -72,11 +72,34 @@ def test_any_area_is_found_where_the_obvious_way_finds_it(seed: int, metric: str
         assert (place.x, place.y, place.total) == expected
 
 
-@pytest.mark.parametrize("everywhere", [False, True], ids=["one by one", "by transforms"])
+@pytest.mark.parametrize("seed", range(8))
+def test_what_differs_a_little_is_surely_found(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    picture = noise(seed, 60, 80)
+    if seed % 2:
+        picture[20:40, 20:60] //= 16  # dark, where all sums are small
+    left, top = (int(one) for one in chance.integers(-6, 7, 2))
+    blurry = np.roll(picture, (top, left), (0, 1)).astype(int) + chance.integers(-9, 10, picture.shape)
+    screen = np.clip(blurry, 0, 255).astype(np.uint8)
+    area = box(20, 20, 35, 17, margin=8)
+    for needle in (made(picture, area), made(picture, area, box(30, 25, 5, 4) | {"type": "exclude"})):
+        if len(needle.areas) > 1:
+            screen[25 + top : 29 + top, 30 + left : 35 + left] = 255
+        target = targets_of(needle)[0]
+        sure, place = (find(Scene(screen), target, 8, only_match=only) for only in (True, False))
+        assert sure
+        assert place
+        assert AS_GOOD < place.total < target.most
+        assert (sure.x, sure.y) == (place.x, place.y) == (20 + left, 20 + top)
+
+
+@pytest.mark.parametrize(
+    ("match", "everywhere"), [(96, False), (0, False), (0, True)], ids=["by bounds", "by sums", "by transforms alone"]
+)
 @pytest.mark.parametrize("metric", ["openqa", "colour", "exact"])
 @pytest.mark.parametrize("hole", [(9, 8, 4, 3), (6, 6, 2, 9), (0, 0, 11, 9), (12, 9, 1, 1), (5, 5, 10, 8)])
 def test_excluded_parts_move_with_their_area(
-    hole: tuple[int, int, int, int], metric: str, everywhere: bool, monkeypatch: pytest.MonkeyPatch
+    hole: tuple[int, int, int, int], metric: str, everywhere: bool, match: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if everywhere:
         monkeypatch.setattr("qa.screen.matching.AT_ONCE", 0)
@@ -86,7 +109,7 @@ def test_excluded_parts_move_with_their_area(
     screen[y + 1 : y + height + 1, x + 2 : x + width + 2] = 77  # what is under the hole, where the area is seen
     excluded = np.zeros((17, 21), bool)
     excluded[y : y + height, x : x + width] = True
-    needle = made(picture, box(7, 6, 8, 6, margin=4, metric=metric), box(*hole) | {"type": "exclude"})
+    needle = made(picture, box(7, 6, 8, 6, margin=4, metric=metric, match=match), box(*hole) | {"type": "exclude"})
     target = targets_of(needle)[0]
     place = find(Scene(screen), target, 4)
     assert place
@@ -94,6 +117,19 @@ def test_excluded_parts_move_with_their_area(
     assert found == plain_search(screen, picture, (7, 6, 8, 6), 4, excluded, metric)
     if hole != (5, 5, 10, 8):  # of that one nothing is left to be seen
         assert found == (9, 7, 0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_beside_an_excluded_part_decides_among_places_that_are_else_alike(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    picture, screen = (noise(seed + more, 14, 16, values=2) for more in (0, 50))
+    excluded = np.zeros((14, 16), bool)
+    excluded[5:8, 6:9] = True
+    left, top = (int(one) for one in chance.integers(3, 6, 2))
+    needle = made(picture, box(left, top, 6, 5, margin=3, match=0), box(6, 5, 3, 3) | {"type": "exclude"})
+    place = find(Scene(screen), targets_of(needle)[0], 3)
+    assert place
+    assert (place.x, place.y, place.total) == plain_search(screen, picture, (left, top, 6, 5), 3, excluded)
 
 
 def test_in_place_an_excluded_part_counts_exactly_as_green_in_both_pictures() -> None:
@@ -104,6 +140,34 @@ def test_in_place_an_excluded_part_counts_exactly_as_green_in_both_pictures() ->
     difference = (blurred(grey_of(screen)).astype(int) - blurred(grey_of(picture)))[5:20, 5:25]
     expected = min(1, max(0, 0.9 + (40 - (difference**2).mean()) / 380))
     assert compare(Scene(screen), needle, 0).areas[0].similarity == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["openqa", "colour", "exact"])
+def test_a_picture_that_is_prepared_in_bands_is_as_if_it_was_prepared_at_once(metric: Any) -> None:
+    rgb = noise(3, 200, 30)
+    whole = [blurred(plane) if metric != "exact" else plane for plane in planes_of(rgb, metric)]
+    scene = Scene(rgb)
+    for top, bottom in ((70, 71), (0, 3), (127, 129), (190, 200)):
+        for plane, expected in zip(scene.planes(metric, top, bottom), whole, strict=True):
+            assert (plane[top:bottom] == expected[top:bottom]).all()
+    assert all((one == other).all() for one, other in zip(scene.planes(metric), whole, strict=True))
+
+
+@pytest.mark.parametrize(("more", "nearest"), [(10, True), (11, False)])
+@pytest.mark.parametrize("match", [96, 100], ids=["found by bounds", "by transforms"])
+def test_sums_that_are_greater_by_ten_count_as_equal(more: int, nearest: bool, match: int) -> None:
+    picture = np.zeros((20, 60, 3), np.uint8)
+    picture[5:15, 20:30] = 200
+    screen = np.zeros((20, 60, 3), np.uint8)
+    screen[5:15, 5:15] = screen[5:15, 32:42] = 200
+    target = targets_of(made(picture, box(17, 2, 16, 16, match=match, metric="exact")))[0]
+    for left in (5, 32):  # so many pixels differ by 1 at both places that none is as good as it can be
+        screen[6:11, left + 1 : left + 4, 0] += 1
+    screen[5, 32 : 32 + min(more, 10), 1] += 1
+    screen[6, 32 : 32 + more - min(more, 10), 1] += 1
+    place = find(Scene(screen), target, 30)
+    assert place
+    assert (place.x == 29) is nearest
 
 
 def test_sums_are_exact_where_numbers_are_largest() -> None:
@@ -147,6 +211,13 @@ def test_a_search_ratio_widens_the_margin(ratio: float, found: bool) -> None:
     assert seen.matched is found
 
 
+@pytest.mark.parametrize(("moved", "found"), [(69, True), (70, False)])
+def test_a_search_ratio_counts_from_the_margin_towards_1024_pixels(moved: int, found: bool) -> None:
+    picture = noise(5, 40, 200)
+    seen = compare(Scene(np.roll(picture, moved, axis=1)), made(picture, box(20, 5, 30, 30, margin=50)), 0.02)
+    assert seen.matched is found  # 50 + 0.02 * (1024 - 50) = 69.48
+
+
 def test_an_area_that_does_not_fit_the_screen_is_not_seen() -> None:
     picture = noise(5, 100, 200)
     candidate = compare(Scene(picture[:50, :80]), made(picture, box(60, 60, 100, 30)), 1)
@@ -188,6 +259,14 @@ def test_the_worst_tile_finds_a_small_change_in_a_large_area(metric: str) -> Non
     assert (seen.matched, seen.wanted, seen.metric) == (False, 0.9, f"{metric}, worst tile")
     assert seen.similarity < 0.9
     assert compare(Scene(picture), made(picture, usual | {"worst_tile": 100}), 0).matched
+
+
+def test_what_is_left_over_belongs_to_the_last_tile() -> None:
+    picture = np.full((20, 40, 3), 100, np.uint8)
+    screen = picture.copy()
+    screen[:, 36:] += 30
+    needle = made(picture, box(0, 0, 40, 20, match=1, metric="exact", worst_tile=100))
+    assert compare(Scene(screen), needle, 0).areas[0].similarity == pytest.approx(1 - 4 / 24)
 
 
 def test_a_needle_matches_when_all_areas_do_and_its_error_is_their_mean_square() -> None:

@@ -168,10 +168,53 @@ def test_a_screen_that_is_no_whole_number_of_cells_is_read() -> None:
     assert read(frame_of(whole.crop((0, 0, 795, 590)))).text == "\n".join(f"line {n}" for n in range(1, 37))
 
 
-def test_lines_and_dots_of_a_picture_are_no_console() -> None:
-    pixels = np.zeros((480, 640, 3), np.uint8)
-    pixels[:, 100:101] = pixels[240:241] = 200
-    pixels[::48, ::40] = 255
+def draw(text: str, chosen: Font, ink: tuple[int, int, int] = (170, 170, 170)) -> np.ndarray:
+    """A row of cells."""
+    width, height = chosen.cell
+    glyphs = {character: shape for shape, characters in chosen.glyphs.items() for character in characters}
+    blank = bytes(len(chosen.bare_cursor))
+    cells = [
+        np.unpackbits(np.frombuffer(glyphs.get(character, blank), np.uint8))[: width * height].reshape(height, width, 1)
+        for character in text
+    ]
+    return np.concatenate(cells, axis=1) * np.array(ink, np.uint8)
+
+
+def on_black(cells: np.ndarray, height: int = 160, width: int = 400) -> Frame:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: cells.shape[0], : cells.shape[1]] = cells
+    return frame_of(Image.fromarray(pixels))
+
+
+def test_lines_and_dots_alone_are_no_console() -> None:
+    assert read_console_grid(on_black(draw("┌──── . . . ─|─ ' _ ┐", font(VGA)))) is None
+    assert read(on_black(draw("┌──── a . . ─|─ ' _ ┐", font(VGA)))).rows[0] == "┌──── a . . ─|─ ' _ ┐"
+
+
+@pytest.mark.parametrize("ink", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (255, 255, 254)])
+def test_every_colour_but_the_papers_is_ink(ink: tuple[int, int, int]) -> None:
+    assert read(on_black(draw("login:", font(VGA), ink))).rows[0] == "login:"
+
+
+def test_a_character_in_two_inks_is_a_picture() -> None:
+    cells = draw("login: now", font(VGA))
+    cells[8:, :8][cells[8:, :8] > 0] = 80
+    assert read(on_black(cells)).rows[0] == " ogin: now"
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_a_boot_logo_above_the_text_does_not_matter() -> None:
+    pixels = screen("linux-torn").rgb.copy()
+    pixels[:80, :80] = noise(80, 80)
+    assert read(frame_of(Image.fromarray(pixels))).rows[5:] == read(screen("linux-torn")).rows[5:]
+
+
+def test_a_picture_with_some_text_is_no_console() -> None:
+    pixels = noise(600, 800)
+    pixels[:320, :160] = screen("linux-less").rgb[:320, :160]
     assert read_console_grid(frame_of(Image.fromarray(pixels))) is None
 
 

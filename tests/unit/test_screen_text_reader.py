@@ -90,6 +90,24 @@ async def test_what_tesseract_finds_has_its_place_on_the_screen(play: Play) -> N
     assert text.lines[0][0].confidence == pytest.approx(0.9)
 
 
+async def test_edges_and_pictures_are_no_text(play: Play) -> None:
+    def shaped(text: str, width: int, height: int, line: int) -> str:
+        return f"5\t1\t{line}\t1\t{line}\t1\t10\t{line * 9}\t{width}\t{height}\t95\t{text}"
+
+    shapes = [
+        ("|", 1, 40),
+        ("=", 45, 4),
+        ("ESkt", 25, 1),
+        ("ee", 310, 16),
+        ("|", 3, 16),
+        ("=", 8, 4),
+        ("-", 5, 1),
+        ("OK", 20, 10),
+    ]
+    play(table(*(shaped(*shape, line) for line, shape in enumerate(shapes))))
+    assert (await anext(readings(picture()))).text == "|\n=\n-\nOK"
+
+
 async def test_three_ways_are_tried_one_after_the_other(play: Play) -> None:
     folder = play(table(row("OK", 30, 60)))
     frame, sizes, means, places = picture(), [], [], []

@@ -291,3 +291,18 @@ async def test_a_paused_machine_takes_no_commands_until_it_is_resumed(vm: Driven
     assert (await vm.machine.grab()).width > 0
     await vm("resume")
     await vm("succeed", "true")
+
+
+async def test_a_screen_becomes_still_although_its_cursor_blinks_and_not_while_lines_come(vm: Driven) -> None:
+    sight = await vm("wait_for_still_screen", "1s")
+    assert sight.wanted.startswith("still for 1.")
+    await vm(
+        "execute", "(while sleep 0.1; do printf '\\033[20;40H%s' $((n = n + 1)) >/dev/tty1; done) >/dev/null 2>&1 </dev/null &"
+    )
+    with pytest.raises(
+        DeadlineExceeded, match=r"vm: a screen that is still for 1\.0 s did not happen .*: \d+x\d+ at \d+,\d+ changed"
+    ) as told:
+        await vm("wait_for_still_screen", "1s", timeout="500ms")
+    (mark, *_) = told.value.result.marks  # type: ignore[attr-defined]
+    assert (abs(mark.x - 39 * 8) <= 16, mark.y) == (True, 19 * 16)  # row 20, column 40, in tiles
+    assert await vm("wait_for_still_screen", "1s", ignore=[[39 * 8, 19 * 16, 80, 16]])

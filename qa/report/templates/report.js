@@ -85,7 +85,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("select")) { return; }
     if (document.getElementById("stage").open) { return; }
-    const scrolls = event.target.closest("pre, input, select, .others") !== null;
+    const scrolls = event.target.closest("pre, input, select, .others, .areas") !== null;
     const screen = event.target.closest(".strip a");
     const sideways = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (dialog.open) {

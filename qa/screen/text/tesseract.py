@@ -28,6 +28,11 @@ MOST_PIXELS = 16 * 1024 * 1024
 SURE = 0.3
 """Words of less confidence are not believed: they are icons and frames of windows."""
 
+NARROWEST, LOWEST = 2, 4
+"""Pixels: narrower is an edge, and lower are no letters."""
+WIDEST = 3
+"""Widths of a character, in heights, that are not believed any more."""
+
 Way = Literal["as it is", "enlarged", "inverted"]
 WAYS: tuple[Way, ...] = ("as it is", "enlarged", "inverted")
 """What is tried, one after the other: tesseract was made for larger text than screens have, and for dark text on light paper."""
@@ -116,8 +121,16 @@ def _lines(table: str, region: Box, factor: int) -> tuple[tuple[Word, ...], ...]
         if row["level"] == "5" and (row["text"] or "").strip() and float(row["conf"]) >= 100 * SURE
     ]
     grouped = groupby(rows, key=lambda row: (row["block_num"], row["par_num"], row["line_num"]))
-    lines = [tuple(_word(row, region, factor) for row in words) for _, words in grouped]
+    found = (tuple(filter(_could_be, (_word(row, region, factor) for row in words))) for _, words in grouped)
+    lines = [line for line in found if line]
     return tuple(sorted(lines, key=lambda line: (line[0].box.y, line[0].box.x)))
+
+
+def _could_be(word: Word) -> bool:
+    """Whether a word has a shape that text can have: edges of windows are taken for ``|`` and ``=``, pictures for words."""
+    width, height = word.box.width, word.box.height
+    letters = any(map(str.isalnum, word.text))
+    return width >= NARROWEST and width <= WIDEST * max(height, LOWEST) * len(word.text) and (height >= LOWEST or not letters)
 
 
 def _word(row: dict[str, str], region: Box, factor: int) -> Word:

@@ -1,0 +1,51 @@
+"""Needles in a script: what the report keeps of a look, and how a changed screen becomes the new picture."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from PIL import Image, ImageOps
+from program import Program
+
+SHIPPED = Path(__file__).parents[2] / "screenshots"
+SCRIPT = """\
+image: builtin
+steps:
+  - assert_screen: builtin-welcome
+  - assert_screen: {needle: known, timeout: 0}
+  - assert_screen: {needle: mine, timeout: 0}
+"""
+
+
+def test_a_screen_that_changed_is_told_and_accepted(program: Program) -> None:
+    needles = program.cwd / "needles"
+    needles.mkdir()
+    for name in ("mine", "known"):
+        shutil.copy(SHIPPED / "builtin-welcome.json", needles / f"{name}.json")
+    with Image.open(SHIPPED / "builtin-welcome.png") as picture:
+        ImageOps.invert(picture).save(needles / "mine.png")
+    before = (needles / "mine.png").read_bytes()
+    shutil.copy(SHIPPED / "builtin-welcome.png", needles / "known.png")
+    known = json.loads((needles / "known.json").read_text())
+    (needles / "known.json").write_text(json.dumps({**known, "properties": [{"name": "workaround", "value": "bug 1"}]}))
+
+    refused = program.run("run", program.script(SCRIPT), "--accept")
+    assert (refused.status, "--accept --yes takes all" in refused.stderr) == (2, True)
+
+    first = program.run_script(SCRIPT, "--accept", "--yes", "--no-keep-failed")
+    assert first.status == 1, first.text
+    shipped, soft, failed = first.result["steps"]
+    assert [step["outcome"] for step in (shipped, soft, failed)] == ["passed", "passed", "failed"]
+    assert soft["detail"] == "needle known, a workaround for bug 1"
+    (candidate,) = failed["screen"]["candidates"]
+    assert (candidate["needle"], candidate["matched"]) == ("mine", False)
+    assert [area["matched"] for area in candidate["areas"]] == [False, False]
+    assert (first.folder / candidate["picture"]).read_bytes() == before
+    assert (first.folder / failed["screen"]["frame"]).is_file()
+    assert "mine was not seen" in first.stderr
+    assert f"changed: {needles / 'mine.png'}" in first.stderr
+
+    second = program.run_script(SCRIPT)
+    assert second.status == 0, second.text
