@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def for_clients(self) -> Address:
+        """The same, by a name that other hosts can use where it stands for all of this host's addresses."""
+        return Address(socket.gethostname(), self.port) if self.host in {"0.0.0.0", "::"} else self  # noqa: S104 -- compared
 
     @property
     def url(self) -> str:

@@ -70,7 +70,7 @@ def _stdio(start: Start) -> dict[str, Any]:
 
 def _http(start: Start, variable: str) -> dict[str, Any]:
     assert start.address
-    entry: dict[str, Any] = {"url": start.address.url}
+    entry: dict[str, Any] = {"url": start.address.for_clients.url}
     return entry | ({"headers": {"Authorization": f"Bearer {variable}"}} if start.has_token else {})
 
 
@@ -82,7 +82,7 @@ def _claude_code(start: Start) -> Setting:
     if start.address:
         entry = {"type": "http"} | _http(start, f"${{{TOKEN_VARIABLE}}}")
         header = f' --header "Authorization: Bearer ${TOKEN_VARIABLE}"' if start.has_token else ""
-        command = f"claude mcp add --transport http {NAME} {start.address.url}{header}"
+        command = f"claude mcp add --transport http {NAME} {start.address.for_clients.url}{header}"
     else:
         entry = {"type": "stdio"} | _stdio(start)
         given = "".join(f" --env {name}={shlex.quote(value)}" for name, value in start.environment.items())
@@ -114,7 +114,7 @@ def _vscode(start: Start) -> Setting:
 def _codex(start: Start) -> Setting:
     lines = [f"[mcp_servers.{NAME}]"]
     if start.address:
-        lines.append(f"url = {_toml(start.address.url)}")
+        lines.append(f"url = {_toml(start.address.for_clients.url)}")
         if start.has_token:
             lines.append(f"bearer_token_env_var = {_toml(TOKEN_VARIABLE)}")
         command = ""

@@ -32,7 +32,7 @@ _NEXT: tuple[tuple[type[QaError], str], ...] = (
     (MachineOff, "vm_list tells the machine's state; vm_boot starts a new one"),
     (GuestPanic, "vm_console shows the panic; vm_snapshot with action restore goes back, or vm_destroy and vm_boot"),
     (QemuExited, "vm_boot starts a new one"),
-    (ChannelLost, "vm_wait for=ready, or look with vm_screenshot and vm_console"),
+    (ChannelLost, "vm_wait until=ready, or look with vm_screenshot and vm_console"),
     (DeadlineExceeded, "look with vm_screenshot or vm_console; then call it again with a larger timeout_s"),
     (ToolMissing, "tell the user"),
     (FirmwareMissing, "tell the user"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tomllib
 
 import pytest
@@ -40,6 +41,11 @@ def test_a_server_over_http_is_named_by_its_address_and_its_token_never(client: 
     assert "http://10.0.0.5:8090/mcp" in text
     assert "ANIMA_QA_MCP_TOKEN" in text or "${input:token}" in text
     assert "Authorization" not in setting_for(client, Start("", (), {}, Address("127.0.0.1", 8090))).text
+
+
+def test_all_addresses_of_this_host_are_its_name_for_clients() -> None:
+    text = setting_for("cursor", Start("", (), {}, Address("0.0.0.0", 8090), has_token=True)).text
+    assert f"http://{socket.gethostname()}:8090/mcp" in text
 
 
 def test_a_client_without_http_says_so() -> None:
