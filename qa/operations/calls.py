@@ -88,7 +88,7 @@ def facts_of(operation: Operation, arguments: Mapping[str, Any], *, results: Pat
         effect="destroy" if replaced else effect_of(operation),
         commands=tuple(str(value) for name, value in arguments.items() if name == "command"),
         typed=tuple(str(value) for name, value in arguments.items() if name == "text" and operation.name in _TYPING),
-        other_ways=("typing keys",) if operation.group == "hands" and operation.name not in _TYPING else (),
+        other_ways=("using keys and mouse",) if operation.group == "hands" and operation.name not in _TYPING else (),
         reads=() if writes else paths,
         writes=targets,
         question=f"replace {', '.join(replaced)}?" if replaced else "",
