@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from qa.screen.library import Library, NeedleUnknown
-from qa.screen.needle import ClickPoint, NeedleError, lint_needle, read_needle
+from qa.screen.needle import ClickPoint, NeedleError, read_needle
+from qa.screen.needle_lint import lint_needle
 
 AREA = {"xpos": 1, "ypos": 2, "width": 10, "height": 5, "type": "match"}
 
