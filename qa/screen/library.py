@@ -76,7 +76,7 @@ class Library:
             one = self._get(path)
             if isinstance(one, Needle):
                 needles.append(one)
-            elif fresh:
+            elif fresh and _is_meant_as_one(path):
                 tell(f"a needle is left out: {one.message}")
         return needles
 
@@ -101,6 +101,15 @@ class Library:
             hint = "make one with anima-qa needle new, in a folder needles/ beside the script"
         message = f"there is no needle {word!r}, and none with such a tag" if by_name else f"no needle has the tag {word!r}"
         return NeedleUnknown(message, hint=hint)
+
+
+def _is_meant_as_one(path: Path) -> bool:
+    """Whether a JSON file that is no needle was to be one: other files may lie in the same folder."""
+    try:
+        with path.open("rb") as file:
+            return path.with_suffix(".png").exists() or b'"area"' in file.read(65536)
+    except OSError:
+        return True
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -197,6 +197,17 @@ def test_a_broken_needle_is_left_out_and_told_once_unless_it_is_named(tmp_path: 
         library.find(["menu", "broken"])
 
 
+def test_other_files_in_a_folder_of_needles_are_let_be(tmp_path: Path) -> None:
+    put(tmp_path, "menu")
+    (tmp_path / "result.json").write_text('{"schema": 1}')
+    (tmp_path / "broken.json").write_text('{"area": [')
+    (tmp_path / "empty.json").write_text("")
+    (tmp_path / "empty.png").write_bytes(b"")
+    told: list[str] = []
+    assert [one.name for one in Library([tmp_path]).find(["menu"], tell=told.append)] == ["menu"]
+    assert [text.split(":")[1].rpartition("/")[2] for text in told] == ["broken.json", "empty.json"]
+
+
 def test_a_needle_that_changes_is_read_again_and_kept_otherwise(tmp_path: Path) -> None:
     path = put(tmp_path, tags=["a"])
     library = Library([tmp_path])
