@@ -60,14 +60,13 @@ class Library:
                 raise one
             of_word = [one for one in usable if word in one.tags or (by_name and word == one.name)]
             if not of_word:
-                raise self._unknown(word, files, by_name=by_name)
+                raise self._unknown(word, by_name=by_name)
             found |= {one.path: one for one in sorted(of_word, key=lambda one: one.name != word)}
         return list(found.values())
 
     def words(self) -> set[str]:
-        """All names and tags."""
-        files = self.files()
-        return set(files) | {tag for one in self._usable(files, lambda _: None) for tag in one.tags}
+        """All names and tags of needles that can be used."""
+        return {word for one in self._usable(self.files(), lambda _: None) for word in (one.name, *one.tags)}
 
     def _usable(self, files: dict[str, Path], tell: Callable[[str], object]) -> list[Needle]:
         needles = []
@@ -89,13 +88,13 @@ class Library:
                 self._read[path] = stamp, error
         return self._read[path][1]
 
-    def _unknown(self, word: str, files: dict[str, Path], *, by_name: bool) -> NeedleUnknown:
+    def _unknown(self, word: str, *, by_name: bool) -> NeedleUnknown:
         words = self.words() - ({word} if not by_name else set())
         near = get_close_matches(word, words, n=1)
         where = ", ".join(str(folder) for folder in self.folders if folder.is_dir())
         if near:
             hint = f"did you mean {near[0]!r}?"
-        elif files:
+        elif words:
             hint = f"there are: {', '.join(sorted(words)[:_SHOWN])}{', ...' if len(words) > _SHOWN else ''} (in {where})"
         else:
             hint = "make one with anima-qa needle new, in a folder needles/ beside the script"
