@@ -215,6 +215,17 @@ async def test_a_machine_is_not_stopped_while_a_key_is_down() -> None:
     assert played.events[-2:] == ["+b", "-b"]
 
 
+async def test_a_guest_is_asked_whether_it_reads_without_a_key_going_down() -> None:
+    played = PlayedKeyboard(takes=1)
+    keyboard = Keyboard(played.monitor)
+    assert await keyboard.answered()
+    assert {event[0] for event in played.events} == {"-"}
+    played.takes = 0
+    with mock.patch("qa.screen.keyboard.ANSWER_LIMIT", 0.01):
+        assert not await keyboard.answered()
+    assert len(played.lost) == 0
+
+
 def test_no_burst_is_larger_than_the_keyboard() -> None:
     from qa.screen.keyboard import _bursts
 
