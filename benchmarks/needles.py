@@ -24,7 +24,7 @@ from qa.paths import Paths, data_folder
 from qa.screen.look import look_for
 from qa.screen.matching import AS_GOOD, WIDEST_MARGIN, compare_areas, matching_areas
 from qa.screen.metrics import Scene
-from qa.screen.needle import Description, Needle, read_needle, with_picture
+from qa.screen.needle import Description, Needle, read_needle
 from qa.screen.picture import read_picture
 
 TOP = Path(__file__).resolve().parent.parent
@@ -111,7 +111,9 @@ async def measure(rounds: int) -> list[Row]:
 def _needle(picture: Any, box: tuple[int, int, int, int]) -> Needle:
     area = dict(zip(("xpos", "ypos", "width", "height"), box, strict=True))
     description = Description.model_validate({"area": [area], "tags": []})
-    return with_picture(Needle("needle", Path("needle.json"), (0, 0), description), picture)
+    needle = Needle("needle", Path("needle.json"), (picture.shape[1], picture.shape[0]), description)
+    needle.__dict__["rgb"] = picture  # as if it had been read
+    return needle
 
 
 def _decide(needle: Needle, screen: Any, ratio: float) -> None:

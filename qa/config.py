@@ -45,7 +45,7 @@ class Config(BaseModel):
     jobs: Jobs = Field(
         "auto", description="How many runs at once, 1 to 64; auto: as many as this host has memory and processors for."
     )
-    film: bool = Field(True, description="Keep a film of what machines showed in a run; it costs some 1 % of a processor.")
+    film: bool = Field(True, description="Keep a film of what machines show in a run.")
     snapshots: Path | None = Field(None, description="Folder of frozen machines; `snapshots` in the cache where it is not given.")
     snapshot_limit: Size | None = Field(
         None,

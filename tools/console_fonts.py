@@ -90,9 +90,7 @@ class Source:
     large: bool = False
 
 
-def _debian(
-    number: int, family: str, size: str, cell: tuple[int, int], sets: str = "Lat15 Lat2 Uni1 Uni2 Uni3 Lat7 Greek"
-) -> Source:
+def _debian(number: int, family: str, size: str, cell: tuple[int, int], sets: str) -> Source:
     loads = tuple(f"{one}-{family}{size}" for one in sets.split())
     return Source(f"{number}-{family.lower()}-{cell[0]}x{cell[1]}", f"{family} {cell[0]}x{cell[1]}", cell, loads)
 

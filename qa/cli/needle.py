@@ -59,7 +59,7 @@ def _all_of(paths: Iterable[Path]) -> Iterable[Path]:
 
 def _lint(paths: list[Path], as_json: bool) -> int:
     from qa.cli.output import print_json
-    from qa.screen.needle import lint_needle
+    from qa.screen.needle_lint import lint_needle
 
     found = [(path, *lint_needle(path)) for path in paths]
     if as_json:
@@ -80,7 +80,8 @@ def _compare(paths: list[Path], screen: Path, search_ratio: float, as_json: bool
 
     from qa.cli.output import print_json
     from qa.screen.look import look_for
-    from qa.screen.needle import lint_needle, read_needle
+    from qa.screen.needle import read_needle
+    from qa.screen.needle_lint import lint_needle
     from qa.screen.picture import frame_from_picture
 
     frame = frame_from_picture(screen)

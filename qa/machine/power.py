@@ -87,7 +87,7 @@ class PowerCycle:
         self.vitals = Vitals(setup.name, console)
         self.camera = Camera(self.monitor)
         self.keyboard = Keyboard(self.monitor, setup.factor)
-        self.mouse = Mouse(self.monitor, setup.factor)
+        self.mouse = Mouse(self.monitor, setup.factor, self.keyboard.answered)
         self.shell: ShellChannel
         self.forwards: dict[int, int] = {}
         self.paused = False

@@ -21,6 +21,13 @@ TAKEN_LIMIT = 0.5
 STILL_LIMIT = 0.2
 """Seconds for a guest to take what is on its way before it is stopped."""
 
+UNUSED = "scroll_lock"
+"""A key that nobody holds down."""
+
+QUESTIONS = 3
+ANSWER_LIMIT = 0.5
+"""Times that a guest is asked whether it reads, and seconds that each may take."""
+
 
 class Keyboard:
     """Presses keys of one machine. Whoever types a whole text holds ``turn``, so that texts are never mixed."""
@@ -77,6 +84,15 @@ class Keyboard:
             async with released(lambda: send_input(self._monitor, [key_event(key, down=False) for key in reversed(keys)])):
                 await send_input(self._monitor, [key_event(key, down=True) for key in keys])
                 yield
+
+    async def answered(self) -> bool:
+        """Whether the guest reads, right now: it is sent the release of a key that is not down, which changes nothing."""
+        for _ in range(QUESTIONS):
+            self.flow.sends(1)
+            await send_input(self._monitor, [key_event(UNUSED, down=False)])
+            if not await self.flow.drained(ANSWER_LIMIT):
+                return False
+        return True
 
     @asynccontextmanager
     async def still(self) -> AsyncGenerator[None]:

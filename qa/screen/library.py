@@ -60,14 +60,13 @@ class Library:
                 raise one
             of_word = [one for one in usable if word in one.tags or (by_name and word == one.name)]
             if not of_word:
-                raise self._unknown(word, files, by_name=by_name)
+                raise self._unknown(word, by_name=by_name)
             found |= {one.path: one for one in sorted(of_word, key=lambda one: one.name != word)}
         return list(found.values())
 
     def words(self) -> set[str]:
-        """All names and tags."""
-        files = self.files()
-        return set(files) | {tag for one in self._usable(files, lambda _: None) for tag in one.tags}
+        """All names and tags of needles that can be used."""
+        return {word for one in self._usable(self.files(), lambda _: None) for word in (one.name, *one.tags)}
 
     def _usable(self, files: dict[str, Path], tell: Callable[[str], object]) -> list[Needle]:
         needles = []
@@ -76,7 +75,7 @@ class Library:
             one = self._get(path)
             if isinstance(one, Needle):
                 needles.append(one)
-            elif fresh:
+            elif fresh and _is_meant_as_one(path):
                 tell(f"a needle is left out: {one.message}")
         return needles
 
@@ -89,18 +88,27 @@ class Library:
                 self._read[path] = stamp, error
         return self._read[path][1]
 
-    def _unknown(self, word: str, files: dict[str, Path], *, by_name: bool) -> NeedleUnknown:
+    def _unknown(self, word: str, *, by_name: bool) -> NeedleUnknown:
         words = self.words() - ({word} if not by_name else set())
         near = get_close_matches(word, words, n=1)
         where = ", ".join(str(folder) for folder in self.folders if folder.is_dir())
         if near:
             hint = f"did you mean {near[0]!r}?"
-        elif files:
+        elif words:
             hint = f"there are: {', '.join(sorted(words)[:_SHOWN])}{', ...' if len(words) > _SHOWN else ''} (in {where})"
         else:
             hint = "make one with anima-qa needle new, in a folder needles/ beside the script"
         message = f"there is no needle {word!r}, and none with such a tag" if by_name else f"no needle has the tag {word!r}"
         return NeedleUnknown(message, hint=hint)
+
+
+def _is_meant_as_one(path: Path) -> bool:
+    """Whether a JSON file that is no needle was to be one: other files may lie in the same folder."""
+    try:
+        with path.open("rb") as file:
+            return path.with_suffix(".png").exists() or b'"area"' in file.read(65536)
+    except OSError:
+        return True
 
 
 def _stamp(path: Path) -> tuple[int, int]:

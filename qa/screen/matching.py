@@ -7,15 +7,14 @@ differences: excluded parts move with the area that they are in, and a margin or
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qa.screen.correlation import SLACK, SPARSE, Field, Indexes, Integers, Small, places_within
 from qa.screen.frames import Frame
-from qa.screen.metrics import TILE, Scene, Window, similarity_of
-from qa.screen.needle import Area, ClickPoint, Needle
+from qa.screen.judging import judged
+from qa.screen.metrics import Scene, Window
+from qa.screen.needle import ClickPoint, Needle
 from qa.screen.sight import AreaMatch, Candidate
 from qa.screen.target import Place, Target, targets_of
 
@@ -159,7 +158,7 @@ def compare_areas(scene: Scene, needle: Needle, search_ratio: float) -> dict[int
         NeedleError: the needle's picture cannot be read.
     """
     targets = targets_of(needle)
-    return {number: _judged(target, find(scene, target, _margin(target, search_ratio))) for number, target in targets.items()}
+    return {number: judged(target, find(scene, target, _margin(target, search_ratio))) for number, target in targets.items()}
 
 
 def matching_areas(scene: Scene, needle: Needle, search_ratio: float) -> dict[int, AreaMatch] | None:
@@ -170,7 +169,7 @@ def matching_areas(scene: Scene, needle: Needle, search_ratio: float) -> dict[in
     """
     found: dict[int, AreaMatch] = {}
     for number, target in targets_of(needle).items():
-        found[number] = _judged(target, find(scene, target, _margin(target, search_ratio), only_match=True))
+        found[number] = judged(target, find(scene, target, _margin(target, search_ratio), only_match=True))
         if not found[number].matched:
             return None
     return found
@@ -198,46 +197,6 @@ def candidate_of(needle: Needle, found: dict[int, AreaMatch]) -> Candidate:
 def ranked(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """The best first: those that matched, the smaller error, workarounds, names."""
     return tuple(sorted(candidates, key=lambda one: (not one.matched, one.error, one.workaround is None, one.name)))
-
-
-def _judged(target: Target, place: Place | None) -> AreaMatch:
-    area = target.area
-    if place is None:
-        return _match(area, area.box[:2], 0.0, area.wanted)
-    similarity = _similarity(target, place)
-    if similarity >= area.wanted and area.worst_tile is not None:
-        worst = _worst_tile(target, place.squares)
-        if worst < area.worst_tile / 100:
-            found = _match(area, (place.x, place.y), worst, area.worst_tile / 100)
-            return replace(found, metric=f"{area.metric}, worst tile")
-    return _match(area, (place.x, place.y), similarity, area.wanted)
-
-
-def _match(area: Area, place: tuple[int, int], similarity: float, wanted: float) -> AreaMatch:
-    return AreaMatch(
-        "match", *place, area.width, area.height, area.xpos, area.ypos,
-        similarity, wanted, similarity >= wanted, area.metric,
-    )  # fmt: skip
-
-
-def _similarity(target: Target, place: Place) -> float:
-    if target.area.metric != "exact":
-        return similarity_of(place.total / (place.squares.size * len(target.planes)))
-    return 1 - int(np.count_nonzero(place.squares)) / target.counted if target.counted else 1.0
-
-
-def _worst_tile(target: Target, squares: NDArray[np.int32]) -> float:
-    """The similarity of the tile that differs most. What is left over at the right and at the bottom belongs to the last one."""
-    height, width = squares.shape
-    rows, columns = (np.arange(max(1, size // TILE)) * TILE for size in (height, width))
-
-    def in_tiles(values: NDArray[np.integer]) -> NDArray[np.int64]:
-        return np.asarray(np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1))
-
-    sizes = in_tiles(np.ones(squares.shape, np.int64))
-    if target.area.metric == "exact":
-        return 1 - float((in_tiles((squares > 0).astype(np.int64)) / sizes).max())
-    return similarity_of(float((in_tiles(squares.astype(np.int64)) / (sizes * len(target.planes))).max()))
 
 
 def _click_points(needle: Needle, found: dict[int, AreaMatch]) -> dict[str, tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -74,10 +74,16 @@ class Spot:
 
 
 class Mouse:
-    """The pointer of one machine. One gesture after the other."""
+    """The pointer of one machine. One gesture after the other.
 
-    def __init__(self, monitor: Monitor, factor: float = 1.0) -> None:
+    QEMU puts moves together with what came before them and was not fetched yet, as long as the buttons are the same. So a
+    move right behind a press or a release would take it along, away from where it belongs; before it the guest must have
+    fetched. QEMU does not tell that. ``answered`` tells that the guest has been reading since.
+    """
+
+    def __init__(self, monitor: Monitor, factor: float, answered: Callable[[], Awaitable[bool]]) -> None:
         self._monitor = monitor
+        self._answered = answered
         self._factor = factor
         self._gesture = asyncio.Lock()
         self._read = False
@@ -118,11 +124,11 @@ class Mouse:
             await self._go(start)
             await asyncio.sleep(BEAT)
             async with self._pressed(button):
+                await self._fetched()
                 for spot in start.on_the_way(end):
                     await asyncio.sleep(BEAT)
                     await self._go(spot)
                 await asyncio.sleep(BEAT)
-            await asyncio.sleep(BEAT)
             await self._leave(end, stay)
 
     async def scroll(self, spot: Spot, direction: Direction, notches: int, *, stay: bool = False) -> None:
@@ -137,7 +143,6 @@ class Mouse:
                 await asyncio.sleep(BEAT)
                 async with self._pressed(_WHEEL[direction]):
                     pass
-            await asyncio.sleep(BEAT)
             await self._leave(spot, stay)
 
     @asynccontextmanager
@@ -147,8 +152,15 @@ class Mouse:
             yield
 
     async def _leave(self, spot: Spot, stay: bool) -> None:
+        await self._fetched()
         if not stay:
             await self._go(spot.aside)
+
+    async def _fetched(self) -> None:
+        """Wait until the guest has most likely fetched what was sent."""
+        await asyncio.sleep(BEAT)
+        await self._answered()
+        await asyncio.sleep(BEAT)
 
     async def _go(self, spot: Spot) -> None:
         await send_input(self._monitor, position_events(spot.x, spot.y, spot.width, spot.height))

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -195,7 +194,7 @@ def read_needle(path: Path) -> Needle:
     Raises:
         NeedleError: it cannot be used; the message has the first reason, the evidence all of them.
     """
-    needle, problems = _read(path)
+    needle, problems = read_with_problems(path)
     if needle is None or problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         evidence = {"all that is wrong with it": "\n".join(problems)} if len(problems) > 1 else None
@@ -204,26 +203,8 @@ def read_needle(path: Path) -> Needle:
     return needle
 
 
-def lint_needle(path: Path) -> tuple[list[str], list[str]]:
-    """What makes a needle unusable, and what is suspicious about one that can be used; each with file and place."""
-    needle, problems = _read(path)
-    if needle is None or problems:
-        return problems, []
-    try:
-        _ = needle.rgb
-    except NeedleError as error:
-        return [f"{path}: {error.message}"], []
-    return [], _suspicious(needle)
-
-
-def with_picture(needle: Needle, rgb: NDArray[np.uint8]) -> Needle:
-    """The needle, with pixels that are not in a file yet."""
-    copy = replace(needle, size=(rgb.shape[1], rgb.shape[0]))
-    copy.__dict__["rgb"] = rgb
-    return copy
-
-
-def _read(path: Path) -> tuple[Needle | None, list[str]]:
+def read_with_problems(path: Path) -> tuple[Needle | None, list[str]]:
+    """The needle at ``path``, as far as it can be read, and what makes it unusable; each with file and place."""
     try:
         data = read_json(path)
         description = Description.model_validate(data)
@@ -285,39 +266,3 @@ def _said(path: Path, detail: Mapping[str, Any]) -> str:
     elif detail["type"] != "value_error":
         message = f"{message[:1].lower()}{message[1:]}, and is {detail['input']!r:.80}"
     return f"{path}: {place + ': ' if place else ''}{message}"
-
-
-_KNOWN = {*Area.model_fields, "text", "id", "name", "max_offset", "offset", "processing_flags", "match_start", "found"}
-"""Keys of areas that mean something here, or that old needles have."""
-
-
-def _suspicious(needle: Needle) -> list[str]:
-    found = []
-    data = read_json(needle.path)
-    if not needle.tags:
-        found.append(f"{needle.path}: it has no tags, so it is found by its name only")
-    for number, (raw, area) in enumerate(zip(data["area"], needle.areas, strict=True)):
-        place = f"{needle.path}: area[{number}]"
-        for key in raw.keys() - _KNOWN:
-            near = get_close_matches(key, Area.model_fields, n=1)
-            found.append(f"{place}: the key {key!r} means nothing{f', is {near[0]!r} meant?' if near else ''}")
-        if area.type == "ocr" and not area.refstr:
-            found.append(f"{place}: no refstr says which text must be read there, so it is not compared")
-        if area.type == "match" and area.metric != "exact" and _is_flat(needle, area):
-            found.append(
-                f"{place}: it is of one colour only, so it is seen on any surface of about that; metric exact is stricter"
-            )
-        if area.type == "exclude" and not any(_overlap(area, other) for other in needle.areas if other.type == "match"):
-            found.append(f"{place}: it excludes nothing, as no area of type match is there")
-    return found
-
-
-def _is_flat(needle: Needle, area: Area) -> bool:
-    x, y, width, height = area.box
-    part = needle.rgb[y : y + height, x : x + width]
-    return bool((part == part[0, 0]).all())
-
-
-def _overlap(one: Area, other: Area) -> bool:
-    across = one.xpos < other.xpos + other.width and other.xpos < one.xpos + one.width
-    return across and one.ypos < other.ypos + other.height and other.ypos < one.ypos + one.height

@@ -82,8 +82,6 @@ class Proof:
                 await self.pace.send(characters[start:])
                 return
             end = min(start + min(PIECE, anchor.room), len(text))
-            if anchor.fills_row(text[start:end]) and end - start > 1:
-                end -= 1
             await self.pace.send(characters[start:end])
             if not await self._confirm(anchor, text[start:end], characters[start:end]):
                 await self.pace.send(characters[end:])

@@ -293,14 +293,32 @@ def test_the_film_begins_at_the_failure_and_is_scrubbed_by_keys(browser: Browser
     login = film_pixel(browser, 700, 455)
     assert (cancel[0] > cancel[2], login[0] < login[2]) == (True, True)  # a red button, and a blue one before
     assert "picture 26 of 28" in browser.evaluate("document.querySelector('.scrub input').getAttribute('aria-valuetext')")
-    browser.evaluate(
-        "(range => { range.value = 0; range.dispatchEvent(new Event('input')); })(document.querySelector('.scrub input'))"
-    )
-    assert browser.until(f"{SHOWN} === '0'")
+    scrub_to(browser, 0)
     assert browser.evaluate("document.querySelector('canvas').width") == 640  # the screen was smaller then
     browser.click(".after")
     assert browser.until(f"{SHOWN} === '1'")
     assert browser.evaluate("document.querySelector('canvas').width") == 1280
+
+
+def scrub_to(browser: Browser, number: int) -> None:
+    script = f"range => {{ range.value = {number}; range.dispatchEvent(new Event('input')); }}"
+    browser.evaluate(f"({script})(document.querySelector('.scrub input'))")
+    assert browser.until(f"{SHOWN} === '{number}'")
+
+
+def console_lines(browser: Browser) -> list[int]:
+    """The lines of the filmed console on which something stands."""
+    script = """[...Array(24).keys()].filter(line => document.querySelector('canvas').getContext('2d')
+        .getImageData(12, 8 + 22 * line, 300, 22).data.some((value, place) => place % 4 < 3 && value > 100))"""
+    return list(browser.evaluate(script))
+
+
+def test_each_picture_of_the_film_is_whole_wherever_one_comes_from(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["needle_differs"])
+    for number in (12, 13, 5, 27, 20):
+        scrub_to(browser, number)
+        if number < 25:
+            assert console_lines(browser) == list(range(number))
 
 
 def test_a_step_leads_to_the_film_of_its_machine_at_its_end(browser: Browser, reports: dict[str, Path]) -> None:

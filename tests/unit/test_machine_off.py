@@ -56,7 +56,7 @@ ARGUMENTS: dict[str, Any] = {
     "wait_for_ready": None, "wait_for_unit": "nginx", "wait_for_open_port": 80, "wait_for_closed_port": 80, "wait_for_file": "/x",
     "wait_for_console_text": "x", "wait_for_shutdown": None, "screenshot": None, "send_key": "a", "send_chars": "a",
     "click": {"at": [1, 2]}, "drag": {"from": [1, 2], "to": [3, 4]}, "scroll": "down", "move_mouse": [1, 2], "send_console": "a",
-    "assert_screen": "x", "wait_for_screen": "x", "wait_for_still_screen": None,
+    "assert_screen": "x", "wait_for_screen": "x", "wait_for_still_screen": None, "wait_for_text": "x", "read_screen_text": None,
     "copy_to": {"source": "/etc/hostname", "target": "/x"}, "copy_from": {"source": "/x", "target": "x"},
     "reboot": None, "pause": None, "resume": None,
 }  # fmt: skip

@@ -57,7 +57,12 @@ class PlayedPointer:
 
 def pointer(**how: Any) -> tuple[PlayedPointer, Mouse]:
     played = PlayedPointer(**how)
-    return played, Mouse(cast("Monitor", played))
+
+    async def answered() -> bool:
+        played.did.append("?")
+        return True
+
+    return played, Mouse(cast("Monitor", played), 1.0, answered)
 
 
 def spot(x: int, y: int) -> Spot:
@@ -77,21 +82,21 @@ def test_a_pixel_is_hit_however_the_guest_rounds(size: int) -> None:
 async def test_a_click_presses_and_goes_aside() -> None:
     played, mouse = pointer()
     await mouse.click(spot(10, 20))
-    assert played.did == ["10,20", "+left", "-left", "798,598"]
+    assert played.did == ["10,20", "+left", "-left", "?", "798,598"]
 
 
 async def test_a_click_may_stay_be_double_and_with_another_button() -> None:
     played, mouse = pointer()
     await mouse.click(spot(10, 20), "right", times=2, stay=True)
-    assert played.did == ["10,20", "+right", "-right", "+right", "-right"]
+    assert played.did == ["10,20", "+right", "-right", "+right", "-right", "?"]
 
 
 async def test_a_drag_moves_slowly_at_first_and_over_places_between() -> None:
     played, mouse = pointer()
     await mouse.drag(spot(100, 100), spot(300, 200))
-    assert played.did[:2] == ["100,100", "+left"]
-    assert played.did[-3:] == ["300,200", "-left", "798,598"]
-    way = [tuple(map(int, place.split(","))) for place in played.did[2:-2]]
+    assert played.did[:3] == ["100,100", "+left", "?"]
+    assert played.did[-4:] == ["300,200", "-left", "?", "798,598"]
+    way = [tuple(map(int, place.split(","))) for place in played.did[3:-3]]
     assert way == sorted(way)
     assert way[:3] == [(101, 100), (102, 101), (103, 102)]
     assert len(way) > 15
@@ -101,13 +106,13 @@ async def test_a_drag_moves_slowly_at_first_and_over_places_between() -> None:
 async def test_a_drag_to_the_same_place_is_a_click() -> None:
     played, mouse = pointer()
     await mouse.drag(spot(5, 5), spot(5, 5), stay=True)
-    assert set(played.did) == {"5,5", "+left", "-left"}
+    assert set(played.did) == {"5,5", "+left", "-left", "?"}
 
 
 async def test_the_wheel_turns_by_notches() -> None:
     played, mouse = pointer()
     await mouse.scroll(spot(1, 2), "down", 2)
-    assert played.did == ["1,2", "+wheel-down", "-wheel-down", "+wheel-down", "-wheel-down", "798,598"]
+    assert played.did == ["1,2", "+wheel-down", "-wheel-down", "+wheel-down", "-wheel-down", "?", "798,598"]
 
 
 async def test_a_button_is_released_when_the_drag_is_given_up() -> None:
@@ -131,9 +136,9 @@ async def test_a_button_is_released_when_the_press_fails() -> None:
 async def test_gestures_are_not_mixed_and_a_machine_is_not_stopped_within_one() -> None:
     played, mouse = pointer()
     await asyncio.gather(mouse.click(spot(1, 1), stay=True), mouse.click(spot(2, 2), stay=True))
-    assert played.did == ["1,1", "+left", "-left", "2,2", "+left", "-left"]
+    assert played.did == ["1,1", "+left", "-left", "?", "2,2", "+left", "-left", "?"]
     dragging = asyncio.create_task(mouse.drag(spot(0, 0), spot(9, 9)))
-    while "+left" not in played.did[6:]:  # noqa: ASYNC110 -- no event to wait for
+    while "+left" not in played.did[8:]:  # noqa: ASYNC110 -- no event to wait for
         await asyncio.sleep(0)
     async with mouse.still():
         assert played.did[-1] == "798,598"

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from qa.screen.library import Library, NeedleUnknown
-from qa.screen.needle import ClickPoint, NeedleError, lint_needle, read_needle
+from qa.screen.needle import ClickPoint, NeedleError, read_needle
+from qa.screen.needle_lint import lint_needle
 
 AREA = {"xpos": 1, "ypos": 2, "width": 10, "height": 5, "type": "match"}
 
@@ -194,6 +195,17 @@ def test_a_broken_needle_is_left_out_and_told_once_unless_it_is_named(tmp_path: 
     assert "broken.json: its picture broken.png is not there" in told[0]
     with pytest.raises(NeedleError, match=r"broken\.png is not there"):
         library.find(["menu", "broken"])
+
+
+def test_other_files_in_a_folder_of_needles_are_let_be(tmp_path: Path) -> None:
+    put(tmp_path, "menu")
+    (tmp_path / "result.json").write_text('{"schema": 1}')
+    (tmp_path / "broken.json").write_text('{"area": [')
+    (tmp_path / "empty.json").write_text("")
+    (tmp_path / "empty.png").write_bytes(b"")
+    told: list[str] = []
+    assert [one.name for one in Library([tmp_path]).find(["menu"], tell=told.append)] == ["menu"]
+    assert [text.split(":")[1].rpartition("/")[2] for text in told] == ["broken.json", "empty.json"]
 
 
 def test_a_needle_that_changes_is_read_again_and_kept_otherwise(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from plain_needles import plain_blur, plain_grey, plain_search
 from qa.screen.correlation import Field, Small, transform_length
 from qa.screen.matching import AS_GOOD, candidate_of, compare_areas, find, ranked, scene_of
 from qa.screen.metrics import Scene, blurred, grey_of, planes_of
-from qa.screen.needle import Description, Needle, with_picture
+from qa.screen.needle import Description, Needle
 from qa.screen.picture import frame_from_picture
 from qa.screen.sight import Candidate
 from qa.screen.target import targets_of
@@ -20,7 +20,9 @@ from qa.screen.target import targets_of
 
 def made(rgb: Any, *areas: dict[str, Any], **more: Any) -> Needle:
     description = Description.model_validate({"area": areas, "tags": ["any"], **more})
-    return with_picture(Needle("made", Path("made.json"), (0, 0), description), rgb)
+    needle = Needle("made", Path("made.json"), (rgb.shape[1], rgb.shape[0]), description)
+    needle.__dict__["rgb"] = rgb  # as if it had been read
+    return needle
 
 
 def compare(scene: Scene, needle: Needle, search_ratio: float) -> Candidate:
