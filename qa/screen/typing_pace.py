@@ -13,9 +13,9 @@ from qa.screen.layouts import Stroke
 Characters = Sequence[tuple[Stroke, ...]]
 """The strokes of each character."""
 
-SCREEN_RATE = 70.0
+SCREEN_RATE = 90.0
 """Characters a second for anything but a text console. A desktop reads the kernel's keyboard events out of a buffer of 64, which
-5 shifted characters fill, and which nobody outside can look into: at this rate it may come 70 ms late."""
+5 shifted characters fill, and which nobody outside can look into: at this rate it may come 55 ms late."""
 
 BUSY = 2.0
 """Where the rate counts, the next character waits so many times as long as the guest took to fetch the last one."""
