@@ -36,6 +36,7 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copy(TOP / name, folder / name)
     play(folder / "build_zipapp.sh", '#!/bin/bash\necho "build_zipapp $*" >> "$LOG"\n')
     play(folder / "tools/host-packages.sh", '#!/bin/bash\necho "host-packages $*" >> "$LOG"\n')
+    play(folder / "tools/mcp-clients.sh", '#!/bin/bash\necho "mcp-clients $*" >> "$LOG"\n')
     play(tmp_path / "played/python3", PYTHON)
     return folder
 
