@@ -6,6 +6,7 @@ Measures ``dist/anima-qa.pyz``, which ``./build_zipapp.sh`` makes.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -21,12 +22,19 @@ FILE = TOP / "dist" / "anima-qa.pyz"
 INSTALLED = Path(sys.executable).with_name("anima-qa")
 SCRIPT = TOP / "examples" / "hello.yaml"
 
-COMMANDS = {"--version": ["--version"], "check": ["check", str(SCRIPT)]}
-"""``mcp`` belongs here, to its answer to initialize, once there is such a command."""
+COMMANDS = {"--version": ["--version"], "check": ["check", str(SCRIPT)], "mcp": ["mcp"]}
+_HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "benchmark", "version": "1"}}
+INITIALIZE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": _HELLO}).encode() + b"\n"
+"""What ``mcp`` is asked; it answers and ends, since nothing more comes."""
 
 PARTS = {
     "qa/_data/prebuilt": "the built-in guest",
     "qa": "the program",
+    "numpy": "numpy (comparing pictures)",
+    "numpy.libs": "numpy (comparing pictures)",
+    "mcp": "mcp (the server for agents)",
+    "mcp_types": "mcp (the server for agents)",
+    "rpds": "mcp (the server for agents)",
     "PIL": "Pillow (screenshots)",
     "pillow.libs": "Pillow (screenshots)",
     "pydantic_core": "pydantic (scripts, results)",
@@ -66,10 +74,13 @@ def _program(home: Path, *argv: object) -> Subject:
     settings = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     settings["ANIMA_QA_HOME"] = str(home)
 
+    words = [str(word) for word in argv]
+    pipe = asyncio.subprocess.PIPE
+
     async def run() -> None:
-        words = [str(word) for word in argv]
-        process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.DEVNULL, env=settings)
-        if await process.wait() != 0:
+        process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, env=settings)
+        answer, _ = await process.communicate(INITIALIZE if words[-1] == "mcp" else None)
+        if process.returncode != 0 or (words[-1] == "mcp" and b"serverInfo" not in answer):
             raise RuntimeError(f"{words} failed")
 
     return run

@@ -3,8 +3,8 @@
 #
 #   tools/bare-hosts.sh [SUITE...]     by default: bookworm trixie testing
 #
-# As root, and as an ordinary user: --version, doctor, check, --licenses, run examples/hello.yaml; then without QEMU. There is no
-# network in there. Needs root, mmdebstrap, and a Debian archive in this machine's apt sources; takes some minutes for each suite.
+# As root, and as an ordinary user: --version, doctor, check, --licenses, run examples/hello.yaml, a conversation over MCP; then
+# without QEMU. There is no network in there. Needs root, mmdebstrap, and a Debian archive in this machine's apt sources; takes some minutes for each suite.
 # Everything happens in mount, process and network namespaces of its own, so nothing stays mounted when it is killed.
 # BARE_HOSTS names a folder to keep the chroots in; else they are removed.
 set -euo pipefail
@@ -59,7 +59,7 @@ inside() {  # $1: folder, $2: user, $3: command; sees the folder "given" beside 
 
 mkdir -p "$place/given"
 install -m 755 "$file" "$place/given/anima-qa.pyz"
-install -m 644 "$root/examples/hello.yaml" "$place/given/hello.yaml"
+install -m 644 "$root/examples/hello.yaml" "$root/tools/mcp_conversation.py" "$place/given/"
 command -v ip > /dev/null || { echo "bare-hosts: ip is not installed: apt-get install iproute2" >&2; exit 3; }
 
 for suite in "${suites[@]}"; do
@@ -75,7 +75,8 @@ for suite in "${suites[@]}"; do
             $p check /given/hello.yaml
             $p --licenses | grep -c "^  "
             $p run /given/hello.yaml
-            $p run /given/hello.yaml | tail -n 1'
+            $p run /given/hello.yaml | tail -n 1
+            python3 /given/mcp_conversation.py $p mcp'
     done
     echo "--- $suite, without QEMU"
     WITHOUT_QEMU=yes inside "$host" user '
