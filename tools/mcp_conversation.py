@@ -49,6 +49,11 @@ class Server:
         return self.call("vm_wait", job=content["job"]) if content.get("state") == "running" and "job" in content else content
 
 
+def say(text: str) -> None:
+    """A line on stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
 def main(command: list[str]) -> None:
     """Have the conversation."""
     server = Server(command)
@@ -56,11 +61,11 @@ def main(command: list[str]) -> None:
     said = server.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=about)
     server.send({"method": "notifications/initialized"})
     tools = server.ask("tools/list")["tools"]
-    print(f"{said['serverInfo']['name']} {said['serverInfo']['version']} offers {len(tools)} tools")
+    say(f"{said['serverInfo']['name']} {said['serverInfo']['version']} offers {len(tools)} tools")
     booted = server.call("vm_boot", image="builtin")
-    print(f"{booted['vm']} is {booted['state']}")
+    say(f"{booted['vm']} is {booted['state']}")
     given = server.call("vm_exec", vm=booted["vm"], command="echo out; echo err >&2; exit 3")
-    print(given["exit_code"], given["stdout"].strip(), given["stderr"].strip())
+    say(f"exit code {given['exit_code']}, stdout {given['stdout']!r}, stderr {given['stderr']!r}")
     if (given["exit_code"], given["stdout"], given["stderr"]) != (3, "out\n", "err\n"):
         sys.exit(f"vm_exec gave {given}")
     assert server.process.stdin
