@@ -14,9 +14,14 @@ from qa.paths import Paths
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+async def show_the_login(vm: Driven) -> None:
+    await vm("wait_for_text", "Login")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def booted(shared_home: Paths, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Original]:
-    async with original(shared_home, tmp_path_factory.mktemp("original"), "desktop", network="restricted") as booted:
+    folder = tmp_path_factory.mktemp("original")
+    async with original(shared_home, folder, "desktop", prepare=show_the_login, network="restricted") as booted:
         yield booted
 
 
@@ -54,8 +59,8 @@ async def test_a_login_on_a_console_and_its_full_screen_programs(vm: Driven) -> 
     await vm("send_key", "q")
 
     await vm("send_chars", "vi note\n")
-    await vm("wait_for_text", r'"note" \[New\]')
-    await vm("send_chars", "iWritten in vim\\e:wq\n")
+    await vm("wait_for_text", r'"note" \[New')
+    await vm("send_chars", "iWritten in vim\x1b:wq\n")
     await vm("wait_for_file", "/home/tester/note")
     assert (await vm("succeed", "cat /home/tester/note")).stdout_text == "Written in vim\n"
 
@@ -66,13 +71,9 @@ async def test_a_login_on_a_console_and_its_full_screen_programs(vm: Driven) -> 
     await vm("wait_for_text", "42 agreed")
 
 
-async def test_the_guest_is_down_as_soon_as_it_has_ended(vm: Driven) -> None:
-    await vm("shutdown", timeout=15)
-    assert vm.machine.ended == "guest shut down"
-
-
-async def test_nothing_on_the_login_screen_moves(vm: Driven) -> None:
-    await vm("wait_for_text", "Login")
+async def test_nothing_on_the_screen_moves_and_the_guest_is_down_as_soon_as_its_programs_have_ended(vm: Driven) -> None:
     before = await vm.machine.grab()
     await vm("wait_for_still_screen")
     assert (await vm.machine.grab()).digest == before.digest
+    await vm("shutdown", timeout=15)  # 75 s under emulation: less than the 90 that systemd gives what does not end
+    assert vm.machine.ended == "guest shut down"
