@@ -204,7 +204,8 @@ class StepRunner:
                 self._take(running, await self._operate(running, operation, arguments))
 
     async def _operate(self, running: Running, operation: Operation, arguments: Arguments) -> object:
-        machine, given = self._machine(running), dict(arguments)
+        machine = self._machine(running)
+        given = {name: getattr(arguments, name) for name in type(arguments).model_fields}  # dict() stumbles over one called keys
         facts = facts_of(operation, given, results=self.folder.path, force=True)  # the machines are the script's own
         where = {"vm": running.step.machine, **given}
         return await self.door.call(operation.name, lambda: operation(machine, arguments), facts=facts, arguments=where)

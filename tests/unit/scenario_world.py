@@ -101,6 +101,10 @@ class FakeMachine:
         """What the console shows."""
         return "login:\n"
 
+    async def send_key(self, keys: str) -> None:
+        """Press a key."""
+        self.commands.append(keys)
+
     async def reboot(self) -> None:
         """Reboot."""
         self.commands.append("reboot")
@@ -192,6 +196,7 @@ CATALOGUE = Catalogue(
         operation_of(FakeMachine.read_console, group="looking"),
         operation_of(FakeMachine.screenshot, group="looking", bare="name"),
         operation_of(FakeMachine.look, group="looking", bare="at"),
+        operation_of(FakeMachine.send_key, group="hands", bare="keys"),
         operation_of(FakeMachine.copy_to, group="files"),
         operation_of(FakeMachine.reboot, group="power"),
         operation_of(FakeMachine.snapshot, group="state", bare="name"),

@@ -45,6 +45,11 @@ def text_of(world: World, path: str) -> str:
     return (world.folder.path / path).read_text()
 
 
+async def test_an_argument_may_have_the_name_of_a_method_of_mappings(world: World, tmp_path: Path) -> None:
+    result = await run_steps(world, tmp_path, "- send_key: esc")
+    assert (result.outcome, world.machines["machine"].commands) == ("passed", ["esc"])
+
+
 async def test_steps_run_in_order_and_all_is_in_the_result(world: World, tmp_path: Path) -> None:
     world.answers["uname"] = CommandResult("uname", 0, b"Linux\n", b"\xff", 0.25)
     result = await run_steps(world, tmp_path, "- succeed: a\n- execute: uname\n- reboot\n- screenshot: s\n- read_console")
