@@ -225,11 +225,15 @@ async def test_without_a_screen_there_is_no_picture(tmp_path: Path) -> None:
 
 
 async def test_qemu_knows_every_key(qemu: Running) -> None:
-    from qa.screen import keyboard
+    from qa.screen import keyboard_keys
+    from qa.screen.layouts import LAYOUTS, load_layout
 
     await qemu.monitor.execute("cont")
     hands = Keyboard(qemu.monitor)
-    names = {*keyboard._NAMED, *keyboard._US.values(), "a", "z", "0", "9"}
+    layouts = [load_layout(name) for name in LAYOUTS]
+    in_layouts = {key for layout in layouts for stroke in [*layout.direct.values(), *layout.dead.values()] for key in stroke}
+    assert len(in_layouts) > 40
+    names = {*keyboard_keys._NAMED, *keyboard_keys._PLACES, *in_layouts}
     for name in sorted(names):
         await hands.press([name])
     with pytest.raises(QemuFailed, match="refused input-send-event"):
