@@ -25,8 +25,9 @@ SHARED_IMAGES = Path(os.environ.get("ANIMA_QA_TEST_CACHE") or Paths.from_environ
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell that starts the tests in the background lets these be ignored, also by all that the tests start.
-    for stop, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    # A shell that starts the tests in the background lets these be ignored, as nohup does, also by all that the tests start.
+    usually = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    for stop, usual in usually.items():
         if signal.getsignal(stop) == signal.SIG_IGN:
             signal.signal(stop, usual)
     for kind, meaning in KINDS.items():
