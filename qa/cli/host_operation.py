@@ -88,6 +88,7 @@ def _run(one: HostOperation, given: dict[str, Any], yes: bool) -> Any:
     from qa.cli.progress import run_until_done
     from qa.config import load_config
     from qa.operations.bench import Bench
+    from qa.operations.operation import by_name
     from qa.paths import Paths
 
     try:
@@ -102,7 +103,7 @@ def _run(one: HostOperation, given: dict[str, Any], yes: bool) -> Any:
     async def work(bus: Bus) -> Any:
         bench = Bench(paths, config, bus, Path.cwd())
         facts = replace(one.facts(bench, arguments), force=yes)
-        return await _call(paths, config, one.name, lambda: one(bench, arguments), facts=facts, arguments=dict(arguments))
+        return await _call(paths, config, one.name, lambda: one(bench, arguments), facts=facts, arguments=by_name(arguments))
 
     return run_until_done(work)
 

@@ -12,7 +12,7 @@ from qa.operations import image_operations as images
 from qa.operations import template_operations as templates
 from qa.operations.bench import Bench
 from qa.operations.calls import Effect, Facts
-from qa.operations.operation import Arguments, Operation, operation_of
+from qa.operations.operation import Arguments, Operation, by_name, operation_of
 
 __all__ = ["HOST_OPERATIONS", "Bench", "HostOperation"]
 
@@ -44,7 +44,7 @@ class HostOperation:
 
     def facts(self, bench: Bench, arguments: Arguments) -> Facts:
         """What a call of it does, for the gate."""
-        return self.judge(bench, dict(arguments))
+        return self.judge(bench, by_name(arguments))
 
     async def __call__(self, bench: Bench, arguments: Arguments) -> Any:
         """Do it. The result is plain data.

@@ -52,7 +52,12 @@ class Operation:
 
     async def __call__(self, machine: Any, arguments: Arguments) -> Any:
         """Do it."""
-        return await self.run(machine, **{_parameter(name): getattr(arguments, name) for name in type(arguments).model_fields})
+        return await self.run(machine, **{_parameter(name): value for name, value in by_name(arguments).items()})
+
+
+def by_name(arguments: Arguments) -> dict[str, Any]:
+    """The arguments by their names. ``dict()`` would take a field that is called ``keys`` for a method."""
+    return {name: getattr(arguments, name) for name in type(arguments).model_fields}
 
 
 def _parameter(name: str) -> str:

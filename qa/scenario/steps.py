@@ -14,7 +14,7 @@ from qa.errors import MachineOff
 from qa.events import Bus, Outcome, StepFinished, StepStarted
 from qa.operations.calls import Facts, facts_of
 from qa.operations.gate import Door
-from qa.operations.operation import Arguments, Operation
+from qa.operations.operation import Arguments, Operation, by_name
 from qa.report.folder import ResultsFolder
 from qa.scenario import evidence
 from qa.scenario.compound import run_branches, run_rounds
@@ -204,8 +204,7 @@ class StepRunner:
                 self._take(running, await self._operate(running, operation, arguments))
 
     async def _operate(self, running: Running, operation: Operation, arguments: Arguments) -> object:
-        machine = self._machine(running)
-        given = {name: getattr(arguments, name) for name in type(arguments).model_fields}  # dict() stumbles over one called keys
+        machine, given = self._machine(running), by_name(arguments)
         facts = facts_of(operation, given, results=self.folder.path, force=True)  # the machines are the script's own
         where = {"vm": running.step.machine, **given}
         return await self.door.call(operation.name, lambda: operation(machine, arguments), facts=facts, arguments=where)

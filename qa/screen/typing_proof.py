@@ -34,6 +34,9 @@ LOOK_PAUSE = 0.02
 CORRECTIONS = 3
 """Tries to mend a piece."""
 
+CAREFUL_RATES = (40.0, 20.0, 10.0)
+"""Characters a second after each correction: firmware's shell loses keys that come fast, and none at 10."""
+
 BLIND_PIECES = 2
 """Pieces in succession that were not shown, after which nobody looks any more."""
 
@@ -110,13 +113,18 @@ class Proof:
                 self._last = grid
                 return True
             shown = shown_instead(grid, anchor) if grid is not None and anchor.fits_in_row(text) else None
-            if not shown or correction == CORRECTIONS or not looks_mistyped(text, shown):
+            if not shown or correction == CORRECTIONS or not self._is_to_be_mended(text, shown):
                 break
             right = in_common(text, shown)
+            self.pace.rate = min(self.pace.rate or CAREFUL_RATES[correction], CAREFUL_RATES[correction])
             await self.pace.send([self.backspace] * (len(shown) - right) + list(characters[right:]))
             self.mended += 1
-        self._missed(text, grid)
+        self._missed(text, grid, touched=correction > 0)
         return False
+
+    def _is_to_be_mended(self, text: str, shown: str) -> bool:
+        """An editor shows all but the command that a text begins with. Unless it must be seen, that is no mistake."""
+        return looks_mistyped(text, shown) and (self.required or in_common(text, shown) > 0)
 
     async def _wait(self, anchor: Anchor, text: str) -> Grid | None:
         """The console when it shows ``text``, or when it has stood still for too long without it."""
@@ -137,13 +145,13 @@ class Proof:
             await asyncio.sleep(LOOK_PAUSE)
         return grid
 
-    def _missed(self, text: str, grid: Grid | None) -> None:
-        """Take note that a piece was not seen, or say so where it must be."""
+    def _missed(self, text: str, grid: Grid | None, *, touched: bool = False) -> None:
+        """Take note that a piece was not seen, or say so where it must be, or where it was changed in vain."""
         self._blind += 1
         self._last = None
-        if self.required:
+        if self.required or touched:
             raise CheckFailed(
                 "what was typed is not on the screen as it was typed",
-                hint="where nothing is shown, as for passwords, leave verify out",
+                hint="where a program shows something else, or nothing, as for passwords, type with verify: false",
                 evidence={"typed": text, "the screen": grid.text if grid else "no text console, or no cursor on it"},
             )

@@ -14,6 +14,7 @@ from qa.screen.keyboard import Keyboard
 from qa.screen.layouts import load_layout
 from qa.screen.text.found import Grid
 from qa.screen.typing_echo import Anchor, is_shown, looks_mistyped, shown_instead
+from qa.screen.typing_pace import Pace
 from qa.screen.typing_text import Typed, Typist
 
 US = load_layout("us")
@@ -112,6 +113,33 @@ async def test_what_cannot_be_mended_is_an_error_where_it_must_be_seen() -> None
     assert caught.value.evidence["typed"] == "banana split"
     assert "$ bnn split" in caught.value.evidence["the screen"]
     assert desk.console.lines == []  # the Enter key was not pressed
+
+
+async def test_what_was_changed_in_vain_is_an_error_before_the_enter_key() -> None:
+    desk = Desk()
+    desk.console.mangle = lambda character: "" if character == "a" else character
+    with pytest.raises(CheckFailed, match="not on the screen as it was typed"):
+        await desk.type("banana split\n")
+    assert desk.console.lines == []
+
+
+async def test_the_command_of_an_editor_is_not_typed_again() -> None:
+    desk = Desk(prompt="~ ")
+    count = iter(range(1000))
+    desk.console.mangle = lambda character: "" if next(count) == 0 else character
+    assert (await desk.type("iWritten in an editor")).mended == 0
+    assert "+backspace" not in desk.keyboard.events
+
+
+async def test_after_a_correction_it_goes_on_slowly() -> None:
+    desk = Desk()
+    desk.console.mangle = losing(3)  # type: ignore[assignment]
+    with (
+        mock.patch("qa.screen.typing_proof.CAREFUL_RATES", (123.0, 0.0, 0.0)),
+        mock.patch.object(Pace, "send", autospec=True, side_effect=Pace.send) as send,
+    ):
+        await desk.type("reboot\n")
+    assert [call.args[0].rate for call in send.mock_calls][-1] == 123.0
 
 
 async def test_what_a_program_makes_of_the_text_is_left_alone() -> None:
