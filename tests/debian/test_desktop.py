@@ -60,7 +60,7 @@ async def test_a_login_on_a_console_and_its_full_screen_programs(vm: Driven) -> 
 
     await vm("send_chars", "vi note\n")
     await vm("wait_for_text", r'"note" \[New')
-    await vm("send_chars", "iWritten in vim\x1b:wq\n", verify=False)  # commands are no text that is shown
+    await vm("send_chars", "iWritten in vim\x1b:wq\n")
     await vm("wait_for_file", "/home/tester/note")
     assert (await vm("succeed", "cat /home/tester/note")).stdout_text == "Written in vim\n"
 

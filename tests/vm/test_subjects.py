@@ -34,12 +34,12 @@ async def test_into_the_firmware_its_shell_and_on_in_a_fork(shared_home: Paths, 
         await vm("wait_for_text", "UEFI Interactive Shell")
         await vm("send_key", "esc")  # no startup script
         await vm("wait_for_text", "Shell>")
-        await vm("send_chars", "echo typed in the shell\n", rate=10)
+        await vm("send_chars", "echo typed in the shell\n")
         await vm("wait_for_text", r"^ *typed in the shell")
         vm.machine.check_alive()
         [fork] = await vm.machine.fork()
         assert fork.ready_s is not None
-        await fork.send_chars("reset\n", rate=10)
+        await fork.send_chars("reset\n")
         await fork.wait_for_text("Start boot option")
         assert "typed" in await vm("read_screen_text")
 
