@@ -2,7 +2,9 @@
 # Install what is missing, then run the linters, the type check and all tests. Arguments go to pytest.
 #
 # tests/surfaces drive the single file, which is built before them if anything that goes into it has changed.
-# Stops at the first stage that fails and says which; else the last lines are pytest's own summary.
+# Stops at the first stage that fails and says which; else the last lines are pytest's own summary. Without arguments pytest runs
+# twice at once, since one processor would wait for guests otherwise: first those tests that drive machines through Python, and
+# beside them all others, whose output comes when both are done.
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 cd -- "$root"
@@ -30,4 +32,20 @@ if [ $# -eq 0 ] || [[ "$*" == *surfaces* ]]; then
     export ANIMA_QA_PROGRAM=$root/dist/anima-qa.pyz
 fi
 printf -- '--- pytest\n'
-exec .venv/bin/python -m pytest "$@"
+if [ $# -gt 0 ]; then
+    exec .venv/bin/python -m pytest "$@"
+fi
+machines=(tests/debian tests/qemu tests/vm)
+beside=$(mktemp)
+.venv/bin/python -m pytest tests "${machines[@]/#/--ignore=}" > "$beside" 2>&1 &
+second=$!
+trap 'kill "$second" 2>/dev/null || true; wait "$second" || true; cat "$beside"; rm -f "$beside"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+first_status=0 second_status=0
+.venv/bin/python -m pytest "${machines[@]}" || first_status=$?
+printf -- '--- pytest, what ran beside\n'
+wait "$second" || second_status=$?
+[ "$first_status" -ne 0 ] || first_status=$second_status
+exit "$first_status"

@@ -200,7 +200,8 @@ def test_the_single_file_is_built_for_the_tests_that_drive_it(
     run("test.sh", *arguments)
     lines = said()
     assert ("build_zipapp " in lines) is built
-    assert [line.endswith(" of dist/anima-qa.pyz") for line in lines if " -m pytest" in line] == [built]
+    with_it = [line.endswith(" of dist/anima-qa.pyz") for line in lines if " -m pytest" in line]
+    assert with_it == [built] * (1 if arguments else 2)
 
 
 def test_a_single_file_that_cannot_be_built_stops_the_tests(run: Run, said: Said, checkout: Path) -> None:
@@ -210,9 +211,25 @@ def test_a_single_file_that_cannot_be_built_stops_the_tests(run: Run, said: Said
     assert stages(said()) == STAGES[:3]
 
 
-def test_pytests_status_is_the_status(run: Run, said: Said) -> None:
+@pytest.mark.parametrize("fails", ["pytest", "pytest tests/debian", "pytest tests --ignore"])
+def test_pytests_status_is_the_status(run: Run, said: Said, fails: str) -> None:
     run("tools/setup.sh", "test")
-    assert run("test.sh", fail="pytest").returncode == 7
+    assert run("test.sh", fail=fails).returncode == 7
+    assert run("test.sh", "tests/unit", fail="pytest").returncode == 7
+
+
+def test_what_pytest_says_is_shown_of_both_runs(run: Run, checkout: Path) -> None:
+    play(
+        checkout.parent / "played/python3", PYTHON.replace("#!/bin/bash", '#!/bin/bash\n[[ "$*" != *pytest* ]] || echo "ran: $*"')
+    )
+    run("tools/setup.sh", "test")
+    output = run("test.sh").stdout.splitlines()
+    start = output.index("--- pytest")
+    assert output[start + 1 :] == [
+        "ran: -m pytest tests/debian tests/qemu tests/vm",
+        "--- pytest, what ran beside",
+        "ran: -m pytest tests --ignore=tests/debian --ignore=tests/qemu --ignore=tests/vm",
+    ]
 
 
 def test_a_setup_that_fails_is_a_stage_too(run: Run, said: Said, checkout: Path) -> None:
@@ -225,7 +242,12 @@ def test_a_setup_that_fails_is_a_stage_too(run: Run, said: Said, checkout: Path)
 def test_ci_runs_the_tests_and_nothing_else(run: Run, said: Said) -> None:
     result = run(".ci/run", CI="true")
     assert result.returncode == 0
-    assert stages(said()) == [*STAGES[:3], "pytest of dist/anima-qa.pyz"]
+    calls = stages(said())
+    assert calls[:3] == STAGES[:3]
+    assert sorted(calls[3:]) == [
+        "pytest tests --ignore=tests/debian --ignore=tests/qemu --ignore=tests/vm of dist/anima-qa.pyz",
+        "pytest tests/debian tests/qemu tests/vm of dist/anima-qa.pyz",
+    ]
 
 
 def test_try_runs_the_example_with_the_callers_arguments(run: Run, said: Said, checkout: Path) -> None:
