@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 SnapshotName = Annotated[str, Field(min_length=1, max_length=100, description="Name of the restore point.")]
 
+SIGN_OF_LIFE_LIMIT = 10.0
+"""Seconds for QEMU to answer before it is frozen: of one that hangs each step of a freeze would wait much longer."""
+
 ANSWER_LIMIT = 60.0
 """Seconds, before the factor, for the first answer of a guest that goes on. On an idle host it takes 0.2 under emulation."""
 
@@ -132,6 +135,7 @@ class Freezing(Power):
         await self._put_away()
         if self._power is not None:
             self._power.vitals.check()
+            await self._power.monitor.execute("query-status", limit=SIGN_OF_LIFE_LIMIT)
             if not self._power.paused:
                 deadline = self._deadline(ANSWER_LIMIT)
                 await self._guarded(self._power.shell.arm(), deadline, "the shell before the machine is frozen")
