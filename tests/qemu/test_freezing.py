@@ -118,10 +118,12 @@ class Vm:
 
 @asynccontextmanager
 async def on(setup: MachineSetup) -> AsyncGenerator[Vm]:
-    """A machine whose firmware runs."""
+    """A machine whose firmware runs; in the end it stops in its shell, which is no failure here."""
     async with Machine.open(setup, Bus()) as machine:
         await machine.power_on()
-        yield Vm(machine)
+        vm = Vm(machine)
+        vm.power.vitals.await_boot(False)
+        yield vm
 
 
 @asynccontextmanager
@@ -131,7 +133,9 @@ async def forked(setup: MachineSetup, entry: Entry, folder: Path) -> AsyncGenera
     other = replace(setup, work=work, console_log=folder / "console.log", qemu_log=folder / "qemu.log")
     async with Machine.open(other, Bus()) as machine:
         await machine.begin_from(entry, "fork")
-        yield Vm(machine)
+        vm = Vm(machine)
+        vm.power.vitals.await_boot(False)
+        yield vm
 
 
 def descriptors() -> int:
@@ -348,10 +352,10 @@ async def test_a_qemu_that_is_killed_while_it_is_frozen(tmp_path: Path, monkeypa
     setup = setup_in(tmp_path)
     execute = Monitor.execute
 
-    async def kill_first(monitor: Monitor, name: str, *arguments: Any) -> Any:
+    async def kill_first(monitor: Monitor, name: str, *arguments: Any, **named: Any) -> Any:
         if name == command:
             os.kill(vm.power.process.pid, signal.SIGKILL)
-        return await execute(monitor, name, *arguments)
+        return await execute(monitor, name, *arguments, **named)
 
     async with on(setup) as vm:
         files = sorted(setup.work.iterdir())
@@ -373,10 +377,10 @@ async def test_who_gives_up_while_it_is_frozen_has_a_machine_that_runs(
     setup = setup_in(tmp_path)
     execute = Monitor.execute
 
-    async def give_up(monitor: Monitor, name: str, *arguments: Any) -> Any:
+    async def give_up(monitor: Monitor, name: str, *arguments: Any, **named: Any) -> Any:
         if name == command:
             freezing.cancel()
-        return await execute(monitor, name, *arguments)
+        return await execute(monitor, name, *arguments, **named)
 
     async with on(setup) as vm:
         await vm.write(7)
@@ -418,11 +422,11 @@ async def test_no_file_may_be_so_large(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with 8 MB, which another process has mounted for itself alone."""
+    """A file system with 32 MB, which another process has mounted for itself alone."""
     folder = tmp_path / "small"
     folder.mkdir()
     flags = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
-    script = f"mount -t tmpfs -o size=8m,mode=700 none {folder} && echo ready && exec cat"
+    script = f"mount -t tmpfs -o size=32m,mode=700 none {folder} && echo ready && exec cat"
     with subprocess.Popen(["unshare", *flags, "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdin
@@ -433,9 +437,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 async def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
     setup = setup_in(tmp_path, store=small_disk / "store")
+    too_much = 40 << 20
     async with on(setup) as vm:
         await vm.write(7)
-        await vm.put(FREE, os.urandom(16 << 20))
+        await vm.put(FREE, os.urandom(too_much))
         files = sorted(setup.work.iterdir())
         with pytest.raises(NoSpace, match="no space is left for frozen machines"):
             await vm.machine.freeze("template", key="k")
@@ -443,8 +448,8 @@ async def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
         assert [path.name for path in (small_disk / "store").iterdir() if not path.name.startswith(".lock")] == []
         assert await vm.status() == "running"
         assert await vm.reads(7)
-        await vm.put(FREE, b"\0" * (16 << 20))
-        kept = await vm.machine.freeze("template", key="k")  # what fits is kept
+        await vm.put(FREE, b"\0" * too_much)
+        kept = await vm.machine.freeze("template", key="k")  # what fits is kept: what the firmware uses, and no zeros
         kept.release()
 
 
@@ -494,10 +499,10 @@ async def test_a_qemu_that_is_killed_in_the_middle_of_a_thaw_says_nothing_of_the
     async with on(setup) as vm:
         kept = await vm.machine.freeze("snapshot")
 
-    async def kill_first(monitor: Monitor, name: str, *arguments: Any) -> Any:
+    async def kill_first(monitor: Monitor, name: str, *arguments: Any, **named: Any) -> Any:
         if name == command:
             os.kill(qemus()[0], signal.SIGKILL)
-        return await execute(monitor, name, *arguments)
+        return await execute(monitor, name, *arguments, **named)
 
     monkeypatch.setattr(Monitor, "execute", kill_first)
     with pytest.raises(QemuExited, match="QEMU of vm was killed by signal 9 while it started"):
@@ -515,10 +520,10 @@ async def test_who_gives_up_in_the_middle_of_a_thaw_leaves_no_machine(
     async with on(setup) as vm:
         kept = await vm.machine.freeze("snapshot")
 
-    async def give_up(monitor: Monitor, name: str, *arguments: Any) -> Any:
+    async def give_up(monitor: Monitor, name: str, *arguments: Any, **named: Any) -> Any:
         if name == command:
             thawing.cancel()
-        return await execute(monitor, name, *arguments)
+        return await execute(monitor, name, *arguments, **named)
 
     async def thaw() -> None:
         async with forked(setup, kept.entry, tmp_path / "fork"):
