@@ -23,11 +23,15 @@ from mcp.server.runner import modern_error_data, serve_dual_era_loop, serve_one
 from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
 from mcp.shared.message import SessionMessage
 from mcp.shared.transport_context import TransportContext
-from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse
+from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
 
 from qa.mcp.wire import Refused, Wire
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+LAST_ANSWERS_S = 2.0
+"""Seconds that what was asked before the end of input has to be answered, as in ``echo ... | anima-qa mcp``. A client that has
+vanished keeps its machines no longer."""
 
 Incoming = SessionMessage | Exception
 
@@ -74,14 +78,17 @@ class _Talk:
         self._state = state
         self._wire = wire
         self._decided = False
+        self._unanswered: set[RequestId] = set()
+        self._answered = anyio.Event()
 
     async def hold(self) -> None:
         """Until the client has closed its end, or reads no more."""
         to_server, from_client = anyio.create_memory_object_stream[Incoming](0)
         to_client, from_server = anyio.create_memory_object_stream[SessionMessage](0)
+        all_said = anyio.Event()
         async with anyio.create_task_group() as both:
             both.start_soon(self._hear, to_server)
-            both.start_soon(self._say, from_server, both.cancel_scope)
+            both.start_soon(self._say, from_server, all_said, both.cancel_scope)
             await serve_dual_era_loop(
                 self._server,
                 from_client,
@@ -89,15 +96,23 @@ class _Talk:
                 lifespan_state=self._state,
                 init_options=self._server.create_initialization_options(),
             )
+            with anyio.move_on_after(LAST_ANSWERS_S):
+                await all_said.wait()
             both.cancel_scope.cancel()
 
-    async def _say(self, messages: MemoryObjectReceiveStream[SessionMessage], everything: anyio.CancelScope) -> None:
+    async def _say(
+        self, messages: MemoryObjectReceiveStream[SessionMessage], all_said: anyio.Event, everything: anyio.CancelScope
+    ) -> None:
         async with messages:
             async for message in messages:
                 try:
                     await self._wire.send(message.message)
                 except OSError:
                     everything.cancel()
+                if isinstance(message.message, JSONRPCResponse | JSONRPCError):
+                    self._unanswered.discard(message.message.id)
+                    self._answered.set()
+        all_said.set()
 
     async def _hear(self, server: MemoryObjectSendStream[Incoming]) -> None:
         async with server:
@@ -107,8 +122,14 @@ class _Talk:
                 elif self._is_question_before_all(message):
                     await self._answer(await self._discover(message))
                 else:
+                    if isinstance(message, JSONRPCRequest):
+                        self._unanswered.add(message.id)
                     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                         await server.send(SessionMessage(message))
+            with anyio.move_on_after(LAST_ANSWERS_S):  # the library drops what is under way when its input ends
+                while self._unanswered:
+                    self._answered = anyio.Event()
+                    await self._answered.wait()
 
     async def _answer(self, message: JSONRPCMessage) -> None:
         with suppress(OSError):

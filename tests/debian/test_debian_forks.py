@@ -65,7 +65,7 @@ async def test_forks_have_an_identity_clock_and_randomness_of_their_own(vm: Driv
     for fork in machines[1:]:
         before = time.time()
         clock = float(await said(fork, "date +%s.%N"))
-        assert before - 0.1 <= clock <= time.time() + 0.1
+        assert before - 2 <= clock <= time.time() + 2  # a busy host sets it late; without, it is years behind
     identities = [(await said(machine, IDENTITY)).splitlines() for machine in machines]
     assert [lines[:2] for lines in identities] == [[name, name] for name in ("vm", "vm-fork1", "vm-fork2")]
     for lines in zip(*identities, strict=True):

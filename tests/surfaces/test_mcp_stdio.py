@@ -53,6 +53,25 @@ def test_a_client_may_ask_what_is_spoken_here_and_go_on_in_the_older_generation(
         assert client.close() == 0
 
 
+def test_what_was_asked_before_the_end_of_input_is_answered(program: Program) -> None:
+    hello = {"protocolVersion": OLD, "capabilities": {}, "clientInfo": {"name": "pipe", "version": "1"}}
+    asked = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        *({"jsonrpc": "2.0", "id": number, "method": "tools/list"} for number in range(2, 9)),
+    ]
+    done = subprocess.run(
+        [*COMMAND, "mcp"],
+        input="".join(json.dumps(message) + "\n" for message in asked),
+        capture_output=True,
+        text=True,
+        env=program.environment({}),
+        timeout=60,
+        check=True,
+    )
+    assert sorted(json.loads(line)["id"] for line in done.stdout.splitlines()) == list(range(1, 9))
+
+
 def test_it_starts_nothing_and_a_second_one_beside_it_neither(fresh_program: Program) -> None:
     with Client(fresh_program) as first, Client(fresh_program) as second:
         for client in (first, second):
