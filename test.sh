@@ -23,6 +23,16 @@ stage() {
     fi
 }
 
+guests() {  # at once: each is built by one processor
+    local builds=() build status=0
+    for guest in builtin debian desktop; do
+        .venv/bin/anima-qa image build "$guest" > /dev/null 2> >(grep -v '%)$' >&2) &
+        builds+=($!)
+    done
+    for build in "${builds[@]}"; do wait "$build" || status=$?; done
+    return "$status"
+}
+
 stage setup tools/setup.sh test
 stage "ruff format" .venv/bin/python -m ruff format --check .
 stage "ruff check" .venv/bin/python -m ruff check .
@@ -30,6 +40,9 @@ stage mypy .venv/bin/python -m mypy
 if [ $# -eq 0 ] || [[ "$*" == *surfaces* ]]; then
     stage "the single file" ./build_zipapp.sh
     export ANIMA_QA_PROGRAM=$root/dist/anima-qa.pyz
+fi
+if [ $# -eq 0 ]; then
+    stage "the guest images" guests
 fi
 printf -- '--- pytest\n'
 if [ $# -gt 0 ]; then

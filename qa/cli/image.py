@@ -91,7 +91,7 @@ def _add_operations() -> None:
 @force_option
 @json_option
 def build_image(name: str, suite: str | None, force: bool, as_json: bool) -> None:
-    """Build an image from its recipe: builtin, debian."""
+    """Build an image from its recipe: builtin, debian, desktop."""
     from qa.cli.host_operation import through_gate
     from qa.images.recipes import build
     from qa.operations.calls import Facts
