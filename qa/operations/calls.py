@@ -19,9 +19,12 @@ AGENT_SURFACES = frozenset({"mcp", "rest"})
 """Surfaces behind which a program decides what is done."""
 
 _READING = frozenset({"waiting", "looking"})
-_DESTROYING = frozenset({"restore", "crash"})
 _TYPING = frozenset({"send_chars", "send_console"})
 _OUT_OF_GUESTS = frozenset({"copy_from"})
+
+BY_HAND = "using keys and mouse"
+INTO_GUESTS = "copying files into guests"
+"""Programs can be replaced by them."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Facts:
         reads, writes: files and folders of this host.
         question: asked before something is destroyed: ``destroy vm1, with all that is on its disks?``
         force: the caller wants no question.
+        verbs: operations that it is made of, or comes to the same as: what is denied of them is denied of it.
     """
 
     effect: Effect = "change"
@@ -64,12 +68,14 @@ class Facts:
     writes: tuple[Path, ...] = ()
     question: str = ""
     force: bool = False
+    verbs: tuple[str, ...] = ()
 
 
 def effect_of(operation: Operation) -> Effect:
-    """What the verb ``operation`` of a machine does to it."""
-    if operation.name in _DESTROYING:
-        return "destroy"
+    """What the verb ``operation`` of a machine does to it.
+
+    None destroys. To go back is what a restore point is made for, and cutting the power leaves the disks.
+    """
     return "read" if operation.group in _READING else "change"
 
 
@@ -77,23 +83,34 @@ def facts_of(operation: Operation, arguments: Mapping[str, Any], *, results: Pat
     """What a call of the verb ``operation`` of a machine does.
 
     Args:
-        results: where relative paths of files that it writes begin.
+        results: where relative paths of files that it writes begin; what is in there may be replaced.
         force: nobody is to be asked.
     """
     paths = tuple(value for value in arguments.values() if isinstance(value, Path))
     writes = operation.name in _OUT_OF_GUESTS
     targets = tuple(landing((results or Path()) / path, str(arguments.get("source", ""))) for path in paths) if writes else ()
-    replaced = [str(target) for target in targets if target.exists()]
+    replaced = [str(target) for target in targets if target.exists() and not (results and _is_in(target, results))]
     return Facts(
         effect="destroy" if replaced else effect_of(operation),
         commands=tuple(str(value) for name, value in arguments.items() if name == "command"),
         typed=tuple(str(value) for name, value in arguments.items() if name == "text" and operation.name in _TYPING),
-        other_ways=("using keys and mouse",) if operation.group == "hands" and operation.name not in _TYPING else (),
+        other_ways=_other_ways(operation),
         reads=() if writes else paths,
         writes=targets,
         question=f"replace {', '.join(replaced)}?" if replaced else "",
         force=force,
+        verbs=("execute",) if operation.group == "commands" else (),
     )
+
+
+def _other_ways(operation: Operation) -> tuple[str, ...]:
+    if operation.name == "copy_to":
+        return (INTO_GUESTS,)
+    return (BY_HAND,) if operation.group == "hands" and operation.name not in _TYPING else ()
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def landing(target: Path, source: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 Ask = Callable[[str], Awaitable[bool]]
 """Puts a question to the person behind the caller; whether the answer is yes."""
+
+
+class Asked(QaError):
+    """The call ends with a question to the person behind the caller, and is made again with the answer."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Gate:
         judge = Judge(
             config.policy,
             paths.config / "config.toml",
-            own=(paths.sessions, paths.images),
+            own=(paths.images,),
+            sessions=paths.sessions,
             kept=(paths.config, log.file, log.head_file),
             sealed=(paths.images, paths.work, config.snapshots or paths.snapshots, paths.verdicts),
         )
@@ -55,9 +60,16 @@ class Gate:
         policy = Policy(protect_home="none", confirm="none")
         return cls(Judge(policy, Path("config.toml")), Audit(of="none"))
 
-    def grants(self, caller: Caller, name: str, effect: Effect, toolset: str = "machines") -> bool:
-        """Whether ``caller`` may ever make such a call. What is not granted should not be offered."""
-        return self.judge.grants(caller, name, effect, toolset)
+    def at(self, *bases: Path, theirs: Callable[[Caller], tuple[Path, ...]]) -> Gate:
+        """The same for a server that was started in ``bases``, and whose callers have folders of their own (``theirs``)."""
+        return replace(self, judge=replace(self.judge, bases=bases, theirs=theirs))
+
+    def grants(
+        self, caller: Caller, name: str, effect: Effect, toolset: str = "machines", *, verbs: tuple[str, ...] = ()
+    ) -> bool:
+        """Whether ``caller`` may ever make such a call, which does one of ``verbs``. What is not granted is not offered."""
+        judge = self.judge
+        return judge.grants(caller, name, effect, toolset) and not (verbs and all(map(judge.denies, verbs)))
 
     async def call(
         self,
@@ -69,6 +81,7 @@ class Gate:
         arguments: Mapping[str, Any] | None = None,
         reason: str = "",
         ask: Ask | None = None,
+        unasked: str = "",
         summary: Callable[[T], Any] | None = None,
     ) -> T:
         """Make a call of the operation ``name``: hold it against the policy, ask where that is due, ``run`` it, write it down.
@@ -78,6 +91,7 @@ class Gate:
             arguments: as they were given; secrets in them are masked in the log.
             reason: why the caller does it, in its own words.
             ask: how the person behind the caller is asked; None where there is no way to.
+            unasked: what the caller can do then.
             summary: what the log shall have of the result; by default its kind and, of a command, the exit code.
 
         Raises:
@@ -91,7 +105,7 @@ class Gate:
         entry = _Entry(caller, name, masked(arguments or {}, tool=name, hide=self.audit.hide), mask_text(reason))
         try:
             self.judge.check(caller, name, facts)
-            await self._confirm(caller, name, facts, ask)
+            await self._confirm(caller, name, facts, ask, unasked)
             result = await run()
         except BaseException as error:
             if log:
@@ -104,16 +118,37 @@ class Gate:
                 raise AuditFailed(f"{name} was done, but {error.message}", hint=error.hint) from error
         return result
 
-    async def _confirm(self, caller: Caller, name: str, facts: Facts, ask: Ask | None) -> None:
-        if facts.effect != "destroy" or facts.force or not caller.among(self.judge.policy.confirm):
+    async def note(self, caller: Caller, name: str, arguments: Mapping[str, Any], why: str) -> None:
+        """Write down what was done to what belongs to ``caller`` without a call.
+
+        Raises:
+            AuditFailed: it cannot be written down.
+        """
+        if self.log and caller.among(self.audit.of):
+            entry = _Entry(caller, name, masked(arguments, tool=name, hide=self.audit.hide), "")
+            await _surely(self.log, entry.ended("ok", {"by_itself": why}))
+
+    async def _confirm(self, caller: Caller, name: str, facts: Facts, ask: Ask | None, unasked: str) -> None:
+        if facts.force or not caller.among(self.judge.policy.confirm):
             return
-        question = facts.question or f"{name}: this cannot be undone. Do it?"
+        unusual = ", ".join(map(str, self.judge.unusual(caller, facts.writes)))
+        if facts.effect == "destroy":
+            question = facts.question or f"{name}: this cannot be undone. Do it?"
+        elif unusual:
+            question = f"Write to {unusual} on this host, outside of the folder of this server?"
+        else:
+            return
         if ask is None:
-            agent = "ask the user; if the answer is yes, call it again with force"
+            agent = unasked or "ask the user; if the answer is yes, call it again with force"
             hint = agent if caller.is_agent else "say --yes where there is nobody to be asked"
             raise PolicyRefused(f"{name} needs a confirmation: {question}", rule="policy.confirm", hint=hint)
         if not await ask(question):
             raise PolicyRefused(f"{name} was not confirmed", rule="policy.confirm", hint="the user said no: do not try it again")
+
+
+_IN_SCRIPTS = (
+    "nobody can be asked in the midst of a script: let it write to its results folder, by a relative path, or to a new file"
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +162,15 @@ class Door:
         self, name: str, run: Callable[[], Awaitable[T]], *, facts: Facts, arguments: Mapping[str, Any] | None = None
     ) -> T:
         """See `Gate.call`."""
-        return await self.gate.call(self.caller, name, run, facts=facts, arguments=arguments)
+        return await self.gate.call(self.caller, name, run, facts=facts, arguments=arguments, unasked=_IN_SCRIPTS)
+
+    def may_read(self, path: Path) -> None:
+        """See that the caller may read ``path``.
+
+        Raises:
+            PolicyRefused: a rule is against it.
+        """
+        self.gate.judge.check_path(self.caller, path, writing=False)
 
 
 @dataclass(frozen=True)
@@ -169,6 +212,8 @@ async def _surely(log: AuditLog, record: Mapping[str, Any]) -> None:
 def _outcome(error: BaseException) -> str:
     if isinstance(error, PolicyRefused):
         return "refused"
+    if isinstance(error, Asked):
+        return "asked"
     return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
 
 

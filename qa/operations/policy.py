@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,9 +29,12 @@ class Judge:
 
     Attributes:
         file: where the policy is written, for hints.
-        own: folders of this program that are no secret to agents, though they may be hidden: images, what machines leave.
+        own: folders of this program that are no secret to agents, though they may be hidden: images.
         kept: what no agent may touch in any case: this policy, and the log of what agents did.
         sealed: what no agent may write to: what later runs rely on.
+        sessions: where machines of agents leave what they leave; each agent has folders of its own there, and no others.
+        theirs: these folders.
+        bases: folders in which agents make new files unasked: the one that the server was started in.
         home: the user's home folder.
     """
 
@@ -39,11 +43,18 @@ class Judge:
     own: tuple[Path, ...] = ()
     kept: tuple[Path, ...] = ()
     sealed: tuple[Path, ...] = ()
+    sessions: Path | None = None
+    theirs: Callable[[Caller], tuple[Path, ...]] = lambda caller: ()
+    bases: tuple[Path, ...] = ()
     home: Path = field(default_factory=Path.home)
 
     def grants(self, caller: Caller, name: str, effect: Effect, toolset: str) -> bool:
         """Whether ``caller`` may do it at all, whatever the arguments are. What is not granted is not offered."""
-        return self._refusal(caller, name, effect, toolset) is None
+        return self._refusal(name, effect, toolset) is None
+
+    def denies(self, name: str) -> bool:
+        """Whether an operation of that name is refused by its name alone."""
+        return any(fnmatchcase(name, pattern) for pattern in self.policy.deny_operations)
 
     def check(self, caller: Caller, name: str, facts: Facts) -> None:
         """Let a call pass.
@@ -51,7 +62,7 @@ class Judge:
         Raises:
             PolicyRefused: a rule is against it.
         """
-        if refusal := self._refusal(caller, name, facts.effect, facts.toolset):
+        if refusal := self._refusal(name, facts.effect, facts.toolset, facts.verbs):
             raise refusal
         for command in facts.commands:
             self._check_command(command)
@@ -61,10 +72,14 @@ class Judge:
         for path in facts.writes:
             self.check_path(caller, path, writing=True)
 
-    def _refusal(self, caller: Caller, name: str, effect: Effect, toolset: str) -> PolicyRefused | None:
+    def _refusal(self, name: str, effect: Effect, toolset: str, verbs: tuple[str, ...] = ()) -> PolicyRefused | None:
         policy = self.policy
-        if any(fnmatchcase(name, pattern) for pattern in policy.deny_operations):
+        if self.denies(name):
             return self._refused(f"{name} is not allowed here", "deny_operations")
+        for verb in verbs:
+            if self.denies(verb):
+                message = f"{name} is not allowed here with these arguments: it does what {verb} does, which is denied"
+                return self._refused(message, "deny_operations")
         if policy.read_only and effect != "read":
             return self._refused(f"{name} would change something, and this server only reads", "read_only")
         right = policy.toolsets.get(toolset, "all")  # type: ignore[call-overload]
@@ -107,24 +122,46 @@ class Judge:
             if _meets(real, (folder,)):
                 where = "in" if _inside(real, (folder,)) else "around"
                 raise self._refused(f"{shown} may not be {do}: it is {where} {folder}", "deny_paths")
-        allowed = self.policy.allow_paths
-        if allowed is not None and not _inside(real, (*allowed, *self.own)):
+        allowed, own = self.policy.allow_paths, (*self.own, *self.theirs(caller))
+        if allowed is not None and not _inside(real, (*allowed, *own)):
             where = ", ".join(str(one) for one in allowed) or "none"
             raise self._refused(f"{shown} may not be {do}", "allow_paths", f"allowed folders are: {where}")
-        if caller.among(self.policy.protect_home) and (what := self._secret(real, writing)):
+        if caller.among(self.policy.protect_home) and (what := self._secret(real, own, writing)):
             raise self._refused(f"{shown} may not be {do}: {what}", "protect_home", "take a place that is not hidden")
         if caller.is_agent and (_meets(real, self.kept) or (writing and _meets(real, self.sealed))):
             message = f"{shown} may not be {do}: this program itself relies on it"
             raise PolicyRefused(message, rule="policy", hint="take another place")
+        if caller.is_agent and self.sessions and _meets(real, (self.sessions,)) and not _inside(real, own):
+            message = f"{shown} may not be {do}: it belongs to other clients or sessions"
+            raise PolicyRefused(message, rule="policy", hint="take another place, such as the folder of a machine of yours")
         return real
 
-    def _secret(self, real: Path, writing: bool) -> str:
+    def unusual(self, caller: Caller, writes: Iterable[Path]) -> list[Path]:
+        """Those of ``writes`` for which somebody is to be asked, though nothing is lost by them.
+
+        New files start programs in many places of a host (``/etc/cron.d``, ``.git/hooks``), so an agent makes them unasked only
+        in the folder of the server, without what is hidden in it, in its own, in temporary ones, and where ``allow_paths`` says.
+        """
+        if not caller.is_agent:
+            return []
+        free = (*self.theirs(caller), *(self.policy.allow_paths or ()), Path(tempfile.gettempdir()))
+        bases = [base for folder in self.bases if (base := real_path(folder)) != Path(base.anchor)]
+        found = []
+        for path in writes:
+            real = real_path(path)
+            below = [real.relative_to(base).parts for base in bases if real.is_relative_to(base)]
+            plain = any(not any(part.startswith(".") for part in parts) for parts in below)
+            if not plain and not _inside(real, free):
+                found.append(real)
+        return found
+
+    def _secret(self, real: Path, own: tuple[Path, ...], writing: bool) -> str:
         """Why ``real`` is kept from those from whom the home folder is protected; empty where it is not.
 
         Hidden names count behind the home folder, or behind the allowed folder that ``real`` is in. For reading it is the
         first name behind it: the rest, such as ``.git``, belongs to a project. For writing it is any: hooks in there run.
         """
-        begins = [folder.resolve() for folder in (*(self.policy.allow_paths or ()), *self.own) if _inside(real, (folder,))]
+        begins = [folder.resolve() for folder in (*(self.policy.allow_paths or ()), *own) if _inside(real, (folder,))]
         if not begins and _inside(real, _SYSTEM):
             return "it belongs to the system"
         home = real_path(self.home)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,9 @@ USUAL_FOLDERS = ("needles", "screenshots")
 """Beside the script."""
 
 
-def needle_folders(source: Source, model: ScriptModel | None, problems: list[Problem]) -> tuple[Path, ...]:
+def needle_folders(
+    source: Source, model: ScriptModel | None, problems: list[Problem], may_read: Callable[[Path], object]
+) -> tuple[Path, ...]:
     """The folders that a script says, or the usual ones beside it; and at last the one that comes with the program.
 
     A folder that the script names and that is not there is a problem.
@@ -29,9 +31,13 @@ def needle_folders(source: Source, model: ScriptModel | None, problems: list[Pro
     here = source.path.absolute().parent
     if model is None or model.needles is None:
         own = [here / name for name in USUAL_FOLDERS]
+        for folder in own:
+            if folder.is_dir():
+                may_read(folder)
     else:
         own = [here / folder.expanduser() for folder in model.needles]
         for number, folder in enumerate(own):
+            may_read(folder)
             if not folder.is_dir():
                 problems.append(
                     source.problem(("needles", number), f"there is no folder {folder}", "its path begins at the script")

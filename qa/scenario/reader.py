@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,16 @@ from qa.scenario.variables import BUILT_IN, NAME, SAMPLES, Scope, Substitution, 
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line puts in the place of what scripts say."""
+    """What the caller puts in the place of what scripts say.
+
+    Attributes:
+        may_read: asked about each file and folder of this host before it is looked at; it raises where it may not be.
+    """
 
     variables: Mapping[str, str]
     image: str | None = None
     start: str | None = None
+    may_read: Callable[[Path], object] = field(default=lambda path: None, compare=False)
 
     @property
     def axes(self) -> dict[str, str]:
@@ -57,7 +62,9 @@ def read_runs(path: Path, operations: Mapping[str, Operation], given: Given = NO
     Raises:
         ScriptRejected: it has mistakes; the error has all of them.
         ScriptError: the file cannot be read.
+        PolicyRefused: the file, or one that it includes, may not be read.
     """
+    given.may_read(path)
     source = read_source(path)
     if not isinstance(source.data, dict):
         raise ScriptRejected([source.problem((), "a script is a mapping", "it begins with image: and steps:")])
@@ -86,8 +93,10 @@ def _read_run(
     plans = _plan_machines(source, model, given, problems) if model else ()
     image = model.image if model else None
     known = tuple(plan.name for plan in plans) or _machine_names(source.data)
-    folders = needle_folders(source, model, problems)
-    reading = Reading(operations, known, problems, (source.path.resolve(),), names, needles=NeedleCheck(folders))
+    folders = needle_folders(source, model, problems, given.may_read)
+    reading = Reading(
+        operations, known, problems, (source.path.resolve(),), names, needles=NeedleCheck(folders), may_read=given.may_read
+    )
     in_steps = scope.with_values({"image": image or ""}).with_samples(SAMPLES)
     steps = StepReader(reading, source, in_steps, known[0]).whole(source.data.get("steps"))
     if model:
@@ -148,6 +157,7 @@ def read_scripts(
 
     Raises:
         UsageError: a variable was given that no script knows.
+        PolicyRefused: one of the files may not be read.
     """
     scripts: list[Script] = []
     problems: list[Problem] = []

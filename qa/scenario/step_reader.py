@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Reading:
 
     ``stack`` has the files that are being read, outermost first; ``names`` collects the variables that are used; ``snapshots``
     and ``restores`` the names of restore points, None where they are known only later, and the places of the latter;
-    ``needles`` knows which needles there are.
+    ``needles`` knows which needles there are; ``may_read`` is asked before a file is read.
     """
 
     operations: Mapping[str, Operation]
@@ -44,6 +44,7 @@ class Reading:
     snapshots: list[str | None] = field(default_factory=list)
     restores: list[tuple[str | None, Source, KeyPath]] = field(default_factory=list)
     needles: NeedleCheck = field(default_factory=NeedleCheck)
+    may_read: Callable[[Path], object] = lambda path: None
 
     @property
     def verbs(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qa.deadline import Deadline
-from qa.errors import MachineOff
+from qa.errors import MachineOff, PolicyRefused
 from qa.events import Bus, Outcome, StepFinished, StepStarted
 from qa.operations.calls import Facts, facts_of
 from qa.operations.gate import Door
@@ -114,7 +114,7 @@ class StepRunner:
         try:
             if running.step.late:
                 running.step = running.step.late(running.values)
-        except ScriptRejected as error:
+        except (ScriptRejected, PolicyRefused) as error:
             running.done.verdict = judge(error, in_step=True)
             self.started(running)
             return self._conclude(running)
@@ -205,14 +205,16 @@ class StepRunner:
 
     async def _operate(self, running: Running, operation: Operation, arguments: Arguments) -> object:
         machine, given = self._machine(running), by_name(arguments)
-        facts = facts_of(operation, given, results=self.folder.path, force=True)  # the machines are the script's own
+        # The machines are the script's own, but the files of this host are not; a person has written down what shall be done.
+        facts = facts_of(operation, given, results=self.folder.path, force=not self.door.caller.is_agent)
         where = {"vm": running.step.machine, **given}
         return await self.door.call(operation.name, lambda: operation(machine, arguments), facts=facts, arguments=where)
 
     async def _record(self, running: Running, command: str) -> object:
         machine = self._machine(running)
         given = {"vm": running.step.machine, "command": command}
-        return await self.door.call("record", lambda: machine.execute(command), facts=Facts(commands=(command,)), arguments=given)
+        facts = Facts(commands=(command,), verbs=("execute",))
+        return await self.door.call("record", lambda: machine.execute(command), facts=facts, arguments=given)
 
     def _take(self, running: Running, result: object) -> None:
         """Keep what an operation gave, and compare it with what is expected."""

@@ -60,6 +60,7 @@ def _include(reader: StepReader, arguments: IncludeArguments, path: KeyPath, val
         chain = " -> ".join(one.name for one in (*stack[stack.index(resolved) :], resolved))
         problems.append(reader.source.problem(where, f"the files include each other in a circle: {chain}"))
         return None
+    reader.reading.may_read(file)
     try:
         source = read_source(file)
     except ScriptRejected as error:

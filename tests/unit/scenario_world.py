@@ -133,6 +133,12 @@ class FakeMachine:
         """Copy a file."""
         self.memory += (source.read_text(),)
 
+    async def copy_from(self, source: str, target: Path) -> Path:
+        """Copy a file out of the guest."""
+        target = self._folder.path / target
+        target.write_text(source)
+        return target
+
     async def snapshot(self, name: str) -> None:
         """Make a restore point."""
         self.restore_points[name] = self.memory
@@ -198,6 +204,7 @@ CATALOGUE = Catalogue(
         operation_of(FakeMachine.look, group="looking", bare="at"),
         operation_of(FakeMachine.send_key, group="hands", bare="keys"),
         operation_of(FakeMachine.copy_to, group="files"),
+        operation_of(FakeMachine.copy_from, group="files"),
         operation_of(FakeMachine.reboot, group="power"),
         operation_of(FakeMachine.snapshot, group="state", bare="name"),
         operation_of(FakeMachine.restore, group="state", bare="name"),

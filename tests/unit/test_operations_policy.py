@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,17 @@ def judge(tmp_path: Path, **rules: Any) -> Judge:
     home.mkdir(exist_ok=True)
     images, sessions = home / ".cache/anima-qa/images", home / ".local/sessions"
     policy = Policy.model_validate(rules)
-    return Judge(policy, FILE, own=(sessions, images), kept=(home / "conf",), sealed=(images, home / "work"), home=home)
+    return Judge(
+        policy,
+        FILE,
+        own=(images,),
+        kept=(home / "conf",),
+        sealed=(images, home / "work"),
+        sessions=sessions,
+        theirs=lambda caller: (sessions / caller.client,),
+        bases=(home / "project",),
+        home=home,
+    )
 
 
 def refusal(one: Judge, facts: Facts, caller: Caller = AGENT, name: str = "vm_exec") -> str:
@@ -68,6 +79,19 @@ def test_operations_are_refused_by_name(tmp_path: Path) -> None:
     assert refusal(one, Facts("read"), name="vm_input") == "policy.deny_operations"
     assert refusal(one, Facts("read"), name="image_list") == "policy.deny_operations"
     assert not refusal(one, Facts("read"), name="vm_inputs")
+
+
+@pytest.mark.parametrize("verb", ["succeed", "fail", "wait_until_succeeds", "wait_until_fails", "execute"])
+def test_what_runs_commands_is_refused_where_execute_is(tmp_path: Path, verb: str) -> None:
+    facts = facts_of(CATALOGUE[verb], {"command": "true"})
+    assert refusal(judge(tmp_path, deny_operations=["execute"]), facts, name=verb) == "policy.deny_operations"
+    assert not refusal(judge(tmp_path, deny_operations=["execut"]), facts, name=verb)
+
+
+def test_an_operation_is_refused_for_what_it_is_made_of(tmp_path: Path) -> None:
+    one = judge(tmp_path, deny_operations=["screenshot"])
+    assert refusal(one, Facts("read", verbs=("click", "screenshot")), name="vm_input") == "policy.deny_operations"
+    assert not refusal(one, Facts("read", verbs=("click",)), name="vm_input")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +176,7 @@ def test_an_empty_list_of_folders_allows_none_but_our_own(tmp_path: Path) -> Non
     one = judge(tmp_path, allow_paths=[])
     assert refusal(one, reads(tmp_path / "file")) == "policy.allow_paths"
     assert not refusal(one, reads(one.home / ".cache/anima-qa/images/x"))
-    assert not refusal(one, writes(one.home / ".local/sessions/x"))
+    assert not refusal(one, writes(one.home / ".local/sessions/one/x"))
 
 
 def test_links_are_followed_before_a_path_is_judged(tmp_path: Path) -> None:
@@ -202,7 +226,7 @@ def test_what_is_hidden_in_a_project_may_be_read_and_not_written(tmp_path: Path)
 
 def test_what_is_not_hidden_or_is_ours_is_free_to_agents(tmp_path: Path) -> None:
     one = judge(tmp_path)
-    for path in (one.home / "project/file.txt", one.home / ".local/sessions/1/shot.png", tmp_path / ".hidden/elsewhere"):
+    for path in (one.home / "project/file.txt", one.home / ".local/sessions/one/shot.png", tmp_path / ".hidden/elsewhere"):
         assert not refusal(one, reads(path)), path
         assert not refusal(one, writes(path)), path
 
@@ -237,6 +261,44 @@ def test_no_agent_touches_the_rules_or_the_log(tmp_path: Path) -> None:
     assert not refusal(one, writes(one.home / "conf" / "config.toml"), USER)
 
 
+def test_an_agent_has_its_own_folder_of_the_sessions_and_no_other(tmp_path: Path) -> None:
+    sessions = judge(tmp_path).home / ".local/sessions"
+    for rules in ({}, {"protect_home": "none"}, {"allow_paths": [tmp_path], "protect_home": "none"}):
+        one = judge(tmp_path, **rules)
+        for facts in (reads, writes):
+            assert not refusal(one, facts(sessions / "one" / "vm1" / "shot.png")), rules
+            assert refusal(one, facts(sessions / "two" / "vm1" / "shot.png")), rules
+            assert refusal(one, facts(sessions)), "that of others is in it"
+    assert not refusal(judge(tmp_path, protect_home="none"), reads(sessions / "two" / "shot.png"), USER)
+
+
+def unusual(one: Judge, *paths: Path, caller: Caller = AGENT) -> list[Path]:
+    return one.unusual(caller, paths)
+
+
+def test_new_files_are_made_unasked_in_the_folder_of_the_server_its_own_and_temporary_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    one = judge(tmp_path)
+    project, sessions = one.home / "project", one.home / ".local/sessions"
+    project.mkdir()
+    (project / "way-out").symlink_to(tmp_path / "etc")
+    inside = (project / "a" / "b", project, sessions / "one" / "vm1" / ".bashrc", tmp_path / "temporary" / "x")
+    assert unusual(one, *inside) == []
+    outside = (tmp_path / "etc" / "cron.d" / "x", one.home / "other", project / ".git" / "hooks" / "pre-commit", Path("/etc/x"))
+    assert unusual(one, *inside, *outside) == list(outside)
+    assert unusual(one, project / "way-out" / "x", project / ".." / "x") == [tmp_path / "etc" / "x", one.home / "x"]
+    assert unusual(one, *outside, caller=USER) == []
+    assert unusual(judge(tmp_path, allow_paths=[tmp_path / "etc"]), *outside) == list(outside[1:])
+
+
+def test_a_server_that_was_started_in_the_root_has_no_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    one = replace(judge(tmp_path), bases=(Path("/"),))
+    assert unusual(one, Path("/etc/x")) == [Path("/etc/x")]
+
+
 @pytest.mark.parametrize("path", ["a\0b", "~nobody-of-that-name/x"])
 def test_a_path_that_is_none_is_refused(tmp_path: Path, path: str) -> None:
     assert refusal(judge(tmp_path), reads(Path(path))).startswith("policy")
@@ -256,9 +318,9 @@ def test_the_real_path_is_told_where_links_lead_elsewhere(tmp_path: Path) -> Non
 def test_every_verb_has_an_effect_that_fits_it() -> None:
     reading = {name for name, one in CATALOGUE.items() if effect_of(one) == "read"}
     destroying = {name for name, one in CATALOGUE.items() if effect_of(one) == "destroy"}
+    assert not destroying, "to go back is what a restore point is made for, and cutting the power leaves the disks"
     assert {"screenshot", "read_console", "wait_for_unit", "wait_for_ready"} <= reading
     assert reading.isdisjoint({"execute", "wait_until_succeeds", "send_key", "copy_to", "copy_from", "boot", "snapshot"})
-    assert destroying == {"restore", "crash"}
 
 
 @pytest.mark.parametrize("name", [name for name, one in CATALOGUE.items() if "command" in one.arguments.model_fields])
@@ -269,7 +331,9 @@ def test_commands_of_verbs_are_known_to_the_policy(name: str) -> None:
 def test_typing_and_files_are_known_to_the_policy(tmp_path: Path) -> None:
     assert facts_of(CATALOGUE["send_chars"], {"text": "ls\n"}).typed == ("ls\n",)
     assert facts_of(CATALOGUE["send_console"], {"text": "ls\n"}).typed == ("ls\n",)
-    assert facts_of(CATALOGUE["send_key"], {"keys": "a"}).other_ways
+    for name in ("send_key", "click", "drag", "scroll", "move_mouse"):
+        assert facts_of(CATALOGUE[name], {}).other_ways == ("using keys and mouse",)
+    assert facts_of(CATALOGUE["copy_to"], {"source": Path("/a"), "target": "/b"}).other_ways == ("copying files into guests",)
     assert facts_of(CATALOGUE["copy_to"], {"source": Path("/a"), "target": "/b"}).reads == (Path("/a"),)
     out = facts_of(CATALOGUE["copy_from"], {"source": "/a", "target": Path("b")}, results=tmp_path)
     assert (out.reads, out.writes) == ((), (tmp_path / "b",))
@@ -277,8 +341,15 @@ def test_typing_and_files_are_known_to_the_policy(tmp_path: Path) -> None:
     (tmp_path / "folder" / "old").touch()
     inside = facts_of(CATALOGUE["copy_from"], {"source": "/root/.bashrc", "target": Path("folder")}, results=tmp_path)
     assert (inside.writes, inside.effect) == ((tmp_path / "folder" / ".bashrc",), "change")
-    replacing = facts_of(CATALOGUE["copy_from"], {"source": "/root/old", "target": Path("folder")}, results=tmp_path)
+    own = facts_of(CATALOGUE["copy_from"], {"source": "/root/old", "target": Path("folder")}, results=tmp_path)
+    assert (own.writes, own.effect) == ((tmp_path / "folder" / "old",), "change"), "of the run's own results nobody is asked"
+    outside = {"source": "/root/old", "target": tmp_path / "folder"}
+    replacing = facts_of(CATALOGUE["copy_from"], outside, results=tmp_path / "results")
     assert (replacing.effect, str(tmp_path / "folder" / "old") in replacing.question) == ("destroy", True)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "way").symlink_to(tmp_path / "folder")
+    through = facts_of(CATALOGUE["copy_from"], {"source": "/old", "target": Path("way")}, results=tmp_path / "results")
+    assert through.effect == "destroy", "a link leads out of the results"
     absolute = facts_of(CATALOGUE["copy_from"], {"source": "/a", "target": Path("/etc/x")}, results=tmp_path)
     assert absolute.writes == (Path("/etc/x"),)
 

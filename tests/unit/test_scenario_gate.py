@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from qa.operations.options import MachineOptions
 from qa.paths import Paths
 from qa.report.folder import ResultsFolder
 from qa.scenario.opening import open_on
+from qa.scenario.reader import Given
 
 
 @pytest.fixture
@@ -72,6 +74,59 @@ async def test_without_a_policy_all_is_done_and_nothing_written_down(world: Worl
 async def test_a_script_of_an_agent_asks_nobody_about_its_own_machines(world: World, tmp_path: Path, home: Paths) -> None:
     result = await world.run(read_steps(tmp_path, "- snapshot: a\n- restore: a"), door=door(home, "mcp"))
     assert result.outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    ("target", "caller", "outcome"),
+    [
+        ("taken", "mcp", "error"),
+        ("new", "mcp", "error"),
+        ("project/new", "mcp", "passed"),
+        ("project/taken", "mcp", "error"),
+        ("taken", "run", "passed"),
+        ("new", "run", "passed"),
+    ],
+)
+async def test_a_script_of_an_agent_replaces_no_files_of_this_host_and_makes_none_where_it_is_not_at_home(
+    world: World, tmp_path: Path, home: Paths, monkeypatch: pytest.MonkeyPatch, target: str, caller: str, outcome: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "project").mkdir()
+    for name in ("taken", "project/taken"):
+        (tmp_path / name).write_text("precious")
+    way = door(home, caller, audit="all")
+    way = replace(way, gate=way.gate.at(tmp_path / "project", theirs=lambda _: (world.folder.path,)))
+    result = await world.run(read_steps(tmp_path, f"- copy_from: {{source: /root/x, target: {tmp_path / target}}}"), door=way)
+    assert result.outcome == outcome
+    there = (tmp_path / target).read_text() if (tmp_path / target).exists() else ""
+    assert there == ("/root/x" if outcome == "passed" else "precious" if "taken" in target else "")
+    if outcome == "error":
+        assert "results folder" in result.hint
+        assert json.loads(home.audit.read_text())["outcome"] == "refused"
+
+
+async def test_a_script_of_an_agent_may_replace_what_it_has_written_itself(world: World, tmp_path: Path, home: Paths) -> None:
+    twice = "- copy_from: {source: /root/x, target: log}\n- copy_from: {source: /root/y, target: log}"
+    way = door(home, "mcp")
+    way = replace(way, gate=way.gate.at(theirs=lambda _: (world.folder.path,)))
+    assert (await world.run(read_steps(tmp_path, twice), door=way)).outcome == "passed"
+
+
+async def test_what_a_script_includes_is_read_only_where_it_may_be_also_when_it_is_read_late(
+    world: World, tmp_path: Path, home: Paths
+) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "1.yaml").write_text("- succeed: ls")
+    way = door(home, "mcp")
+    read_now = read(
+        tmp_path,
+        "image: builtin\nsteps: [{repeat: {count: 2, steps: [{include: 'parts/${round}.yaml'}]}}]",
+        Given({}, may_read=way.may_read),
+    )
+    (tmp_path / "parts" / "2.yaml").symlink_to(home.config / "config.toml")
+    result = await world.run(read_now, door=way)
+    assert result.exit_status == 2
+    assert "may not be read" in result.reason
 
 
 async def test_each_step_is_written_down_where_that_is_wished(world: World, tmp_path: Path, home: Paths) -> None:
