@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -38,18 +38,29 @@ class Desk:
     Args:
         base_folder: where relative paths of images begin.
         needles: folders in which needles are looked for, the nearest first.
+        ended: told of each machine that was destroyed though nobody asked for it, and why.
     """
 
-    def __init__(self, paths: Paths, config: Config, *, base_folder: Path, needles: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        config: Config,
+        *,
+        base_folder: Path,
+        needles: tuple[Path, ...] = (),
+        ended: Callable[[Vm, str], Awaitable[None]] | None = None,
+    ) -> None:
         self.paths = paths
         self.config = config
         self.base_folder = base_folder
         self.needles = needles
-        self.quota = Quota.for_agents(config.limits, lambda: self._owner.folder if self._owner else paths.work)
+        self._ended = ended
+        self.quota = Quota.for_agents(config.limits, lambda: self._owner.folder if self._owner else paths.work, self._besides)
         self._owner: Owner | None = None
         self._stack = contextlib.ExitStack()
         self._roll = Roll()
-        self._caretaker = Caretaker(self._roll, self.quota, lambda vm, why: self._end_all([vm], why))
+        self._caretaker = Caretaker(self._roll, self.quota, lambda vm, why: self._end_all([vm], why, unasked=True))
+        self._folders: dict[str, Path] = {}
         self._closed = False
 
     async def __aenter__(self) -> Desk:
@@ -59,7 +70,7 @@ class Desk:
         self._closed = True
         self._caretaker.stop()
         try:
-            await to_its_end(self._end_all(self.of(), "the server ends"))
+            await to_its_end(self._end_all(self.of(), "the server ends", unasked=True))
         finally:
             self._stack.close()
 
@@ -78,6 +89,16 @@ class Desk:
     def folder(self) -> Path:
         """Logs, pictures and output of this server's machines; it stays when the server ends."""
         return self._stack.enter_context(session_folder(self.paths.sessions))
+
+    def folder_of(self, client: str) -> Path:
+        """The part of `folder` that is one client's alone."""
+        if client not in self._folders:
+            self._folders[client] = new_folder(self.folder, file_name(client))
+        return self._folders[client]
+
+    def folders_of(self, client: str) -> tuple[Path, ...]:
+        """The same, if there is one already."""
+        return (self._folders[client],) if client in self._folders else ()
 
     # finding
 
@@ -238,7 +259,7 @@ class Desk:
 
     async def leave(self, client: str, why: str = "its client has gone") -> None:
         """Destroy all machines of a client, and forget what was to be told to it."""
-        await to_its_end(self._end_all(self.of(client), why))
+        await to_its_end(self._end_all(self.of(client), why, unasked=True))
         self._roll.forget(client)
 
     # how
@@ -250,7 +271,7 @@ class Desk:
             self._roll.check(client, name)
         name = name or self._roll.next_name(client)
         limits = self.quota.limits
-        results = new_folder(self.folder / file_name(client), name)
+        results = new_folder(self.folder_of(client), name)
         vm = Vm(name, client, image, results, Bus(), lease_s=limits.lease, life_s=limits.run_time)
         self._roll.add(vm)
         vm.bus.subscribe(lambda event: self._tell(vm, event))
@@ -270,11 +291,22 @@ class Desk:
             await to_its_end(self._end_all(vms, why))
             raise
 
-    async def _end_all(self, vms: list[Vm], why: str) -> None:
+    async def _end_all(self, vms: list[Vm], why: str, *, unasked: bool = False) -> None:
         """At once. What hangs in closing is left to ``gc``."""
+
+        async def end(vm: Vm) -> None:
+            was_gone = vm.is_gone
+            await vm.end(why)
+            if unasked and self._ended and not was_gone:
+                await self._ended(vm, why)
+
         if vms:
-            ending = [asyncio.create_task(vm.end(why)) for vm in vms]
-            await asyncio.wait(ending, timeout=CLOSE_LIMIT_S)
+            await asyncio.wait([asyncio.create_task(end(vm)) for vm in vms], timeout=CLOSE_LIMIT_S)
+
+    def _besides(self) -> tuple[tuple[Path, ...], int]:
+        """Folders and bytes that machines take beside those of their disks: logs, output and pictures, and restore points."""
+        points = sum(point.size for vm in self.of() for point in vm.facts().snapshots)
+        return tuple(self._folders.values()), points
 
     def _place(self, vm: Vm) -> Place:
         return Place(

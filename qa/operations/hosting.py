@@ -23,6 +23,7 @@ class HostOperation:
 
     Attributes:
         effect: the most that it does; with some arguments it does less, which its facts tell.
+        destroys: the argument without which it does not destroy; empty where it does in any case, or never.
         open_world: it fetches things from other hosts.
         judge: what a call of it does.
     """
@@ -31,11 +32,17 @@ class HostOperation:
     effect: Effect
     judge: Callable[[Bench, Mapping[str, Any]], Facts]
     open_world: bool = False
+    destroys: str = ""
 
     @property
     def name(self) -> str:
         """Its name: ``image_convert``."""
         return self.operation.name
+
+    @property
+    def least(self) -> Effect:
+        """The least that it does."""
+        return "change" if self.destroys else self.effect
 
     @property
     def toolset(self) -> str:
@@ -55,12 +62,13 @@ class HostOperation:
         return await self.operation(bench, arguments)
 
 
-def _images(function: Any, effect: Effect, judge: Any, *, open_world: bool = False) -> HostOperation:
+def _images(function: Any, effect: Effect, judge: Any, *, open_world: bool = False, destroys: str = "") -> HostOperation:
     return HostOperation(
         operation_of(function, group="images", bare="image" if "image" in function.__annotations__ else None),
         effect,
         judge,
         open_world,
+        destroys,
     )
 
 
@@ -88,9 +96,9 @@ HOST_OPERATIONS = HostOperations(
     _images(images.image_list, "read", images.reads_nothing),
     _images(images.image_pull, "change", images.pulls, open_world=True),
     _images(images.image_info, "read", images.reads_image),
-    _images(images.image_convert, "destroy", images.makes_image, open_world=True),
-    _images(images.image_overlay, "destroy", images.makes_image, open_world=True),
-    _images(images.image_resize, "destroy", images.changes_image),
+    _images(images.image_convert, "destroy", images.makes_image, open_world=True, destroys="replace"),
+    _images(images.image_overlay, "destroy", images.makes_image, open_world=True, destroys="replace"),
+    _images(images.image_resize, "destroy", images.changes_image, destroys="shrink"),
     _templates(templates.template_list, "read", templates.reads_store),
     _templates(templates.template_info, "read", templates.reads_store),
     _templates(templates.template_remove, "destroy", templates.removes),

@@ -11,13 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from qa.errors import QaError, UsageError
+from qa.errors import LimitReached, QaError, UsageError
 from qa.events import Bus, Event, Progress
 from qa.operations.output import Output, Piece
 
 __all__ = ["Job", "Jobs", "Output", "Piece", "describe_error"]
 
 State = Literal["running", "done", "failed", "cancelled"]
+
+MOST_RUNNING = 64
+"""Jobs of a client that run at once: several for each machine that it may have, and a bound on what runs away."""
 
 KEPT = 100
 """Jobs of a client that have ended, of which somebody may still want to know. The oldest go."""
@@ -128,7 +131,11 @@ class Jobs:
         Args:
             output: the folder for the file of what it prints (see `Job.output`); None where it prints nothing.
             bus: its events are signs of life.
+
+        Raises:
+            LimitReached: the client has too many that run.
         """
+        self.check_room(client)
         self._count += 1
         job = Job(f"job{self._count}", client, what, vm)
         if output is not None:
@@ -145,6 +152,17 @@ class Jobs:
         self._jobs[job.id] = job
         self._forget(client)
         return job
+
+    def check_room(self, client: str) -> None:
+        """See whether the client may begin another one.
+
+        Raises:
+            LimitReached: it has too many that run.
+        """
+        running = [job.id for job in self.of(client) if job.running]
+        if len(running) >= MOST_RUNNING:
+            hint = f"wait for one with vm_wait, or cancel it; the oldest is {running[0]}"
+            raise LimitReached(f"{len(running)} jobs are running, and no more are begun at once", hint=hint)
 
     def get(self, identity: str, client: str) -> Job:
         """The job of that id.

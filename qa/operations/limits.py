@@ -35,19 +35,23 @@ class Quota:
 
     Attributes:
         folder: that of the machines' files.
+        besides: what they take in other places: folders, and bytes.
     """
 
     limits: Limits
     folder: Callable[[], Path]
+    besides: Callable[[], tuple[tuple[Path, ...], int]] = lambda: ((), 0)
     look: Callable[[], Resources] = resources
     space: Callable[[Path], int] = free_space
     taken: list[Taken] = field(default_factory=list)
 
     @classmethod
-    def for_agents(cls, limits: Limits, folder: Callable[[], Path]) -> Quota:
+    def for_agents(
+        cls, limits: Limits, folder: Callable[[], Path], besides: Callable[[], tuple[tuple[Path, ...], int]] = lambda: ((), 0)
+    ) -> Quota:
         """With the defaults for agents where the owner of the host has said nothing."""
         given = {name: value for name, value in limits.model_dump().items() if value is not None}
-        return cls(Limits.model_validate({"machines": DEFAULT_MACHINES, "lease": DEFAULT_LEASE} | given), folder)
+        return cls(Limits.model_validate({"machines": DEFAULT_MACHINES, "lease": DEFAULT_LEASE} | given), folder, besides)
 
     def check_count(self, more: int = 1) -> None:
         """See whether ``more`` machines may begin.
@@ -100,14 +104,17 @@ class Quota:
             raise LimitReached(message, hint="anima-qa gc, image prune and template prune free space")
 
     def used(self) -> int:
-        """Bytes that the machines' files take on the disk."""
-        return disk_size(self.folder())
+        """Bytes that the machines' files take on the disk, with what they have left and what they can go back to."""
+        return self._used(*self.besides())
+
+    def _used(self, folders: tuple[Path, ...], more: int) -> int:
+        return more + sum(disk_size(folder) for folder in (self.folder(), *folders))
 
     async def over(self) -> str:
         """What is wrong when machines take more of the disk than is allowed; empty when they do not."""
         if self.limits.disk is None:
             return ""
-        used = await asyncio.to_thread(self.used)
+        used = await asyncio.to_thread(self._used, *self.besides())
         if used <= self.limits.disk:
             return ""
         return f"the machines' files take {format_size(used)}, and {format_size(self.limits.disk)} are allowed"

@@ -152,13 +152,18 @@ class PlayedHost:
 def played(paths: Paths, config: Config | None = None, *, free: int = 64 * GIB) -> tuple[Desk, PlayedHost]:
     """A desk, and the host behind it; machines come up and go at once."""
     desk = Desk(paths, config or Config(), base_folder=Path("/base"))
+    return desk, play(desk, free=free)
+
+
+def play(desk: Desk, *, free: int = 64 * GIB) -> PlayedHost:
+    """Put a played host behind ``desk``."""
     host = PlayedHost(desk)
     host.gate.set()
     host.slow_end.set()
     desk.__dict__["host"] = host
     desk.quota.look = lambda: Resources(free, free, 8)
     desk.quota.space = lambda folder: 64 * GIB
-    return desk, host
+    return host
 
 
 def failing(message: str) -> QaError:

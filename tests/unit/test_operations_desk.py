@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from desks import GIB, PlayedMachine, failing, played
+from desks import GIB, PlayedMachine, failing, play, played
 from scenario_world import until
 
 from qa.config import Config
@@ -16,6 +16,7 @@ from qa.events import Notice
 from qa.host.resources import Resources
 from qa.operations.desk import Desk
 from qa.operations.options import MachineOptions
+from qa.operations.vm import Vm
 from qa.paths import Paths
 from qa.rules import Limits
 
@@ -401,6 +402,58 @@ async def test_machines_that_fill_the_disk_are_paused_and_their_client_told(home
         assert any("vm1 is paused" in sentence for sentence in desk.news("a"))
         with pytest.raises(LimitReached, match="machines take"):
             await desk.boot("a", "builtin")
+
+
+async def test_what_machines_leave_and_can_go_back_to_counts_as_theirs(home: Paths) -> None:
+    desk, _ = played(home, limited(disk="1M"))
+    home.work.mkdir(parents=True)
+    async with desk:
+        vm = await desk.boot("a", "builtin")
+        assert desk.quota.used() == 0
+        (desk.folder_of("a") / "output").write_bytes(b"x" * (600 << 10))
+        assert 600 << 10 <= desk.quota.used() < 700 << 10
+        assert isinstance(vm.machine, PlayedMachine)
+        await desk.save(vm, "s")
+        vm.machine.restore_points["s"].size = 600 << 10
+        with pytest.raises(LimitReached, match="machines take"):
+            await desk.boot("a", "builtin")
+        desk._caretaker.look()
+        await until(lambda: vm.state == "paused")
+
+
+async def test_two_clients_never_share_a_folder(home: Paths) -> None:
+    desk, _ = played(home)
+    async with desk:
+        names = ["a/b", "a-b", "x" * 60 + "/1", "x" * 60 + "/2"]
+        assert desk.folders_of("a/b") == (), "there is none before it is needed"
+        folders = [desk.folder_of(name) for name in names]
+        assert len(set(folders)) == 4
+        assert desk.folder_of("a-b") == folders[1]
+        assert desk.folders_of("a-b") == (folders[1],)
+        vm = await desk.boot("a-b", "builtin")
+        assert vm.results.parent == folders[1]
+
+
+async def test_machines_that_are_destroyed_though_nobody_asked_are_told_of(home: Paths, clock: list[float]) -> None:
+    ended: list[tuple[str, str, str]] = []
+
+    async def tell(vm: Vm, why: str) -> None:
+        ended.append((vm.client, vm.name, why))
+
+    desk = Desk(home, limited(lease="1h"), base_folder=home.state, ended=tell)
+    play(desk)
+    async with desk:
+        old = await desk.boot("a", "builtin")
+        clock[0] += 3601
+        desk._caretaker.look()
+        await until(lambda: old.state == "gone" and ended)
+        assert ended == [("a", "vm1", "nobody used it for 1 h 00 min")]
+        await desk.boot("b", "builtin", name="left")
+        await desk.leave("b")
+        assert ended[1:] == [("b", "left", "its client has gone")]
+        await desk.destroy(await desk.boot("c", "builtin", name="wished"))
+        await desk.boot("c", "builtin", name="last")
+    assert ended[2:] == [("c", "last", "the server ends")]
 
 
 # leases
