@@ -20,9 +20,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from qa import __version__
 from qa.errors import HostError, UsageError
+from qa.host.peers import why_foreign
 from qa.mcp.address import Address
 from qa.mcp.wire import Refused, as_line, parse
 
@@ -34,6 +36,9 @@ GRACE_S = 2
 LONGEST_BODY = 4 << 20
 """Bytes, as the library has it."""
 
+_FOREIGN = "anima-qa foreign"
+"""Why the client of a connection is not taken for its user's program, in the state of its requests."""
+
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -42,13 +47,22 @@ class Doorkeeper:
     """Lets in who may come in: by the name that the client used for this server, by the page that sent it, by its token.
 
     A browser can be made to talk to any address by a page from anywhere. Such a request tells the page's own name in ``Origin``,
-    and where the page's name was turned to this address, its name in ``Host``. So only names of this server count; an
-    address in figures cannot have been turned and counts as a ``Host``.
+    and where the page's name was turned to this address, its name in ``Host``. So only names of this server count. An
+    address in figures cannot have been turned, so where the server can be reached at several, each counts as a ``Host``.
+
+    What is no browser can write anything there. Without a token it counts who has connected: see `_Connection`.
+
+    Attributes:
+        names: of this server.
+        proxies: names that its user has allowed: pages of these may use it under another name.
+        anywhere: it can be reached at addresses that are not known here.
     """
 
     app: ASGIApp
     names: frozenset[str]
     token: str | None
+    proxies: frozenset[str] = frozenset()
+    anywhere: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -59,6 +73,9 @@ class Doorkeeper:
 
     def _refuse(self, request: Request) -> JSONResponse | None:
         headers = request.headers
+        if self.token is None and (foreign := request.scope.get("state", {}).get(_FOREIGN)):
+            hint = "start the server with --token-file FILE, and show the token, to use it from there"
+            return _no(403, f"{foreign}, and without a token this server is for programs of the user who started it: {hint}")
         if len(headers.getlist("host")) != 1 or not self._is_ours(headers.get("host", "")):
             hint = "use its address, or start it with --allow-host NAME"
             return _no(421, f"this server does not go by the name in Host: {hint}")
@@ -70,10 +87,10 @@ class Doorkeeper:
 
     def _is_ours(self, host: str) -> bool:
         name = _host_of(f"//{host}")
-        return name in self.names or _is_figures(name)
+        return name in self.names or (self.anywhere and _is_figures(name))
 
     def _is_own_page(self, origin: str, host: str) -> bool:
-        return origin.partition("://")[2] == host or _host_of(origin) in self.names
+        return origin.partition("://")[2].lower() == host.lower() or _host_of(origin) in self.proxies
 
     def _has_token(self, authorization: str) -> bool:
         scheme, _, given = authorization.partition(" ")
@@ -148,13 +165,28 @@ async def _health(_: Request) -> JSONResponse:
 def application(server: Server[Any], address: Address, token: str | None, allowed_hosts: tuple[str, ...]) -> ASGIApp:
     """What answers: ``POST /mcp`` and ``GET /health``."""
     own = {address.host, socket.gethostname(), socket.getfqdn()} if not address.is_local else {address.host}
-    names = frozenset(name.lower() for name in {*_LOCAL_NAMES, *own, *allowed_hosts})
+    proxies = frozenset(name.lower() for name in allowed_hosts)
+    names = proxies.union(name.lower() for name in {*_LOCAL_NAMES, *own})
     # The library's own checks know fewer forms of names, and none on the health path: ours stand in front of all.
     open_door = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = server.streamable_http_app(
         host=address.host, transport_security=open_door, custom_starlette_routes=[Route("/health", _health, methods=["GET"])]
     )
-    return Doorkeeper(Reader(app), names, token)
+    return Doorkeeper(Reader(app), names, token, proxies, anywhere=not address.is_local)
+
+
+class _Connection(H11Protocol):
+    """A connection, of which is looked up once who has made it.
+
+    A guest reaches what listens on 127.0.0.1 through its QEMU, and so do other users of this host: being reachable from this
+    host alone does not mean that only the user's own programs ask.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See uvicorn."""
+        super().connection_made(transport)
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.app_state = {**self.app_state, _FOREIGN: why_foreign(peer[:2], own[:2])}
 
 
 def listen(address: Address) -> socket.socket:
@@ -207,6 +239,7 @@ def run(app: ASGIApp, listening: socket.socket) -> int:
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
         lifespan="on",
+        http=_Connection,
         ws="none",
         server_header=False,
     )

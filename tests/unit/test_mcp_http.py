@@ -41,7 +41,7 @@ async def ask(app: Doorkeeper | Reader, *, path: str = "/mcp", body: bytes | Non
         ("LOCALHOST:1", 200),
         ("127.0.0.1:8090", 200),
         ("[::1]:8090", 200),
-        ("192.168.7.7:8090", 200),
+        ("192.168.7.7:8090", 421),
         ("build.example:8090", 200),
         ("evil.example", 421),
         ("localhost.evil.example:8090", 421),
@@ -52,15 +52,22 @@ async def ask(app: Doorkeeper | Reader, *, path: str = "/mcp", body: bytes | Non
     ],
 )
 @pytest.mark.parametrize("path", ["/mcp", "/health", "/anything"])
-async def test_only_own_names_and_figures_are_taken_for_this_host(host: str, status: int, path: str) -> None:
+async def test_only_own_names_are_taken_for_this_host(host: str, status: int, path: str) -> None:
     assert (await ask(Doorkeeper(echo, NAMES, None), path=path, host=host)).status_code == status
+
+
+@pytest.mark.parametrize(("host", "status"), [("192.168.7.7:8090", 200), ("[fe80::1]:8090", 200), ("evil.example", 421)])
+async def test_a_server_for_other_hosts_is_found_at_any_address_in_figures(host: str, status: int) -> None:
+    assert (await ask(Doorkeeper(echo, NAMES, TOKEN, anywhere=True), path="/health", host=host)).status_code == status
 
 
 @pytest.mark.parametrize(
     ("origin", "status"),
     [
         ("http://localhost:8090", 200),
-        ("http://localhost:6274", 200),
+        ("http://LOCALHOST:8090", 200),
+        ("http://localhost:6274", 403),
+        ("http://127.0.0.1:8090", 403),
         ("https://build.example", 200),
         ("http://10.0.0.9:8090", 403),
         ("http://evil.example", 403),
@@ -70,12 +77,13 @@ async def test_only_own_names_and_figures_are_taken_for_this_host(host: str, sta
         ("file://", 403),
     ],
 )
-async def test_only_pages_of_this_host_may_ask(origin: str, status: int) -> None:
-    assert (await ask(Doorkeeper(echo, NAMES, None), origin=origin)).status_code == status
+async def test_only_pages_of_this_server_may_ask(origin: str, status: int) -> None:
+    door = Doorkeeper(echo, NAMES, None, frozenset({"build.example"}))
+    assert (await ask(door, origin=origin)).status_code == status
 
 
 async def test_a_page_of_the_very_address_may_ask() -> None:
-    door = Doorkeeper(echo, NAMES, None)
+    door = Doorkeeper(echo, NAMES, None, anywhere=True)
     assert (await ask(door, host="10.0.0.9:8090", origin="http://10.0.0.9:8090")).status_code == 200
     assert (await ask(door, host="10.0.0.9:8090", origin="http://10.0.0.9:80")).status_code == 403
 
