@@ -16,8 +16,7 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from qa.errors import QaError
-from qa.operations.gate import Ask
+from qa.operations.gate import Ask, Asked
 
 _KEY = "confirm"
 _FORM: dict[str, Any] = {
@@ -27,11 +26,11 @@ _FORM: dict[str, Any] = {
 }
 
 
-class MustAsk(QaError):
-    """The call ends here with a question; the client makes it again with the answer."""
+class MustAsk(Asked):
+    """The newer generation's way to ask: an answer with the question in it."""
 
     def __init__(self, question: str) -> None:
-        super().__init__("the user is being asked")
+        super().__init__(f"the user is asked: {question}")
         self.result = InputRequiredResult(
             input_requests={_KEY: ElicitRequest(params=_form(question))}, request_state=compact_json(_digest(question))
         )

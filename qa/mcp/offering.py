@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 import mcp_types
@@ -17,6 +18,14 @@ from qa.mcp.tool import Tool
 from qa.mcp.tools import TOOLS
 from qa.operations.calls import Caller
 from qa.operations.gate import Gate
+from qa.rules import Policy
+
+
+def with_verbs(policy: Policy) -> Policy:
+    """``policy`` for a server of these tools: what is denied under a tool's name is denied under the names of what the tool does
+    too, so that no script, resource or other tool is a way round."""
+    denied = [verb for tool in TOOLS if any(fnmatchcase(tool.name, one) for one in policy.deny_operations) for verb in tool.verbs]
+    return policy.model_copy(update={"deny_operations": (*policy.deny_operations, *denied)})
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ class Offered:
         tools = {
             tool.name: tool
             for tool in TOOLS
-            if offer.has(tool.toolset, core=tool.core) and gate.grants(agent, tool.name, tool.effect, tool.toolset)
+            if offer.has(tool.toolset, core=tool.core)
+            and gate.grants(agent, tool.name, tool.effect, tool.toolset, verbs=tool.verbs)
         }
         return cls(tools, tuple(_listed(tool, gate, agent) for tool in tools.values()))
 
@@ -58,12 +68,12 @@ def _listed(tool: Tool[Any], gate: Gate, agent: Caller) -> mcp_types.Tool:
     for place, effect in tool.needs.items():
         if not gate.grants(agent, tool.name, effect, tool.toolset):
             _leave_out(schema, place)
-    may_destroy = tool.worst == "destroy"
+    worst = tool.worst if gate.grants(agent, tool.name, "change", tool.toolset) else "read"
     annotations = mcp_types.ToolAnnotations(
         title=tool.title,
-        read_only_hint=tool.worst == "read",
-        destructive_hint=may_destroy,
-        idempotent_hint=tool.idempotent or tool.worst == "read",
+        read_only_hint=worst == "read",
+        destructive_hint=worst == "destroy",
+        idempotent_hint=tool.idempotent or worst == "read",
         open_world_hint=tool.open_world,
     )
     return mcp_types.Tool(name=tool.name, description=tool.description, input_schema=schema, annotations=annotations)

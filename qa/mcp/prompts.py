@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -19,17 +19,21 @@ from mcp_types import (
     TextContent,
 )
 
+if TYPE_CHECKING:
+    from qa.mcp.server import Office
+
 LONGEST_ARGUMENT = 10_000
 
 
 @dataclass(frozen=True)
 class Way:
-    """A prompt. ``arguments`` is name to description and default; None: it must be given."""
+    """A prompt. ``arguments`` is name to description and default; None: it must be given. ``tools``: those that it needs."""
 
     title: str
     description: str
     arguments: dict[str, tuple[str, str | None]]
     text: str
+    tools: tuple[str, ...] = ("vm_boot", "vm_exec")
 
 
 _IMAGE = ("Disk image: builtin, debian, a name of the catalogue, a path or a URL", "debian")
@@ -103,8 +107,14 @@ The steps: {steps}
 }
 
 
-async def list_prompts(_: ServerRequestContext[Any, Any], __: PaginatedRequestParams | None) -> ListPromptsResult:
-    """All of them."""
+def _offered(context: ServerRequestContext[Any, Any]) -> dict[str, Way]:
+    """Those whose tools are offered."""
+    office: Office = context.lifespan_context
+    return {name: way for name, way in WAYS.items() if set(way.tools) <= office.offered.tools.keys()}
+
+
+async def list_prompts(context: ServerRequestContext[Any, Any], _: PaginatedRequestParams | None) -> ListPromptsResult:
+    """All that are offered."""
     return ListPromptsResult(
         prompts=[
             Prompt(
@@ -116,16 +126,18 @@ async def list_prompts(_: ServerRequestContext[Any, Any], __: PaginatedRequestPa
                     for argument, (text, default) in way.arguments.items()
                 ],
             )
-            for name, way in WAYS.items()
+            for name, way in _offered(context).items()
         ]
     )
 
 
-async def get(_: ServerRequestContext[Any, Any], params: GetPromptRequestParams) -> GetPromptResult:
+async def get(context: ServerRequestContext[Any, Any], params: GetPromptRequestParams) -> GetPromptResult:
     """One, with its arguments filled in."""
-    way = WAYS.get(params.name)
+    there = _offered(context)
+    way = there.get(params.name)
     if way is None:
-        raise MCPError(code=INVALID_PARAMS, message=f"Unknown prompt: {params.name[:100]}; there are: {', '.join(WAYS)}")
+        named = ", ".join(there) or "none"
+        raise MCPError(code=INVALID_PARAMS, message=f"Unknown prompt: {params.name[:100]}; there are: {named}")
     given = params.arguments or {}
     if unknown := sorted(given.keys() - way.arguments.keys()):
         raise MCPError(

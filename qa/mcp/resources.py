@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -42,38 +43,76 @@ Context = ServerRequestContext[Any, Any]
 SCHEME = "anima-qa://"
 _CONSOLE_LINES = 500
 
+NAME = "read_resource"
+"""What reading one is called by the gate."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A resource, or one for each machine. ``verbs``: what the gate takes it for, beside its name."""
+
+    title: str
+    description: str
+    mime_type: str = "application/json"
+    toolset: str = "machines"
+    verbs: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> Facts:
+        """What reading it does."""
+        return Facts("read", self.toolset, verbs=self.verbs)
+
+    def is_granted(self, office: Office, caller: Caller) -> bool:
+        """Whether it is there for ``caller``."""
+        return office.gate.grants(caller, NAME, "read", self.toolset, verbs=self.verbs)
+
+
 _FIXED = {
-    "machines": ("Machines", "Your machines with their states, as JSON.", "application/json"),
-    "templates": ("Templates", "Frozen machines that warm starts begin from, as JSON.", "application/json"),
-    "report": ("Last report", "What the last run of a script came to, as JSON.", "application/json"),
+    "machines": Kind("Machines", "Your machines with their states, as JSON.", verbs=("vm_list",)),
+    "templates": Kind(
+        "Templates", "Frozen machines that warm starts begin from, as JSON.", toolset="templates", verbs=("template_list",)
+    ),
+    "report": Kind("Last report", "What the last run of a script came to, as JSON.", toolset="scripts", verbs=("script_run",)),
 }
 _OF_MACHINES = {
-    "console": ("Console", "What the machine's serial console shows, with what has scrolled away.", "text/plain"),
-    "screen": ("Screen", "What the machine's screen shows now.", "image/png"),
+    "console": Kind(
+        "Console", "What the machine's serial console shows, with what has scrolled away.", "text/plain", verbs=("read_console",)
+    ),
+    "screen": Kind("Screen", "What the machine's screen shows now.", "image/png", verbs=("screenshot",)),
 }
 
 
 async def list_resources(context: Context, _: PaginatedRequestParams | None) -> ListResourcesResult:
     """The fixed ones, and those of each machine."""
     office: Office = context.lifespan_context
-    found = [
-        Resource(uri=f"{SCHEME}{name}", name=name, title=title, description=text, mime_type=kind)
-        for name, (title, text, kind) in _FIXED.items()
-    ]
-    for vm in office.desk.of(office.caller(context).client):
-        found += [
-            Resource(uri=f"{SCHEME}vm/{vm.name}/{name}", name=f"{vm.name} {name}", title=title, description=text, mime_type=kind)
-            for name, (title, text, kind) in _OF_MACHINES.items()
+    caller = office.caller(context)
+    found = [(name, name, kind) for name, kind in _FIXED.items() if kind.is_granted(office, caller)]
+    for vm in office.desk.of(caller.client):
+        mine = [(name, kind) for name, kind in _OF_MACHINES.items() if kind.is_granted(office, caller)]
+        found += [(f"vm/{vm.name}/{name}", f"{vm.name} {name}", kind) for name, kind in mine]
+    return ListResourcesResult(
+        resources=[
+            Resource(uri=f"{SCHEME}{path}", name=name, title=kind.title, description=kind.description, mime_type=kind.mime_type)
+            for path, name, kind in found
         ]
-    return ListResourcesResult(resources=found)
+    )
 
 
-async def list_templates(_: Context, __: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
+async def list_templates(context: Context, _: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
     """Those of machines."""
+    office: Office = context.lifespan_context
+    caller = office.caller(context)
     return ListResourceTemplatesResult(
         resource_templates=[
-            ResourceTemplate(uri_template=f"{SCHEME}vm/{{vm}}/{name}", name=name, title=title, description=text, mime_type=kind)
-            for name, (title, text, kind) in _OF_MACHINES.items()
+            ResourceTemplate(
+                uri_template=f"{SCHEME}vm/{{vm}}/{name}",
+                name=name,
+                title=kind.title,
+                description=kind.description,
+                mime_type=kind.mime_type,
+            )
+            for name, kind in _OF_MACHINES.items()
+            if kind.is_granted(office, caller)
         ]
     )
 
@@ -84,12 +123,12 @@ async def read(context: Context, params: ReadResourceRequestParams) -> ReadResou
     uri = str(params.uri)
     caller = office.caller(context)
     try:
-        look = _way_to(office, caller, uri)
+        look, facts = _way_to(office, caller, uri)
         content = await office.gate.call(
             caller,
-            "read_resource",
+            NAME,
             look,
-            facts=Facts(effect="read", toolset="templates" if uri.endswith("://templates") else "machines"),
+            facts=facts,
             arguments={"uri": uri},
             summary=lambda _: None,
         )
@@ -103,14 +142,19 @@ async def read(context: Context, params: ReadResourceRequestParams) -> ReadResou
 Content = TextResourceContents | BlobResourceContents
 
 
-def _way_to(office: Office, caller: Caller, uri: str) -> Callable[[], Awaitable[Content]]:
+def _way_to(office: Office, caller: Caller, uri: str) -> tuple[Callable[[], Awaitable[Content]], Facts]:
+    """How it is read, and what the gate must know of that; of one that there is not, it is told behind the gate."""
     path = uri.removeprefix(SCHEME) if uri.startswith(SCHEME) else ""
     if found := re.fullmatch(r"vm/([^/]+)/(console|screen)", path):
         name, what = unquote(found[1]), found[2]
-        return lambda: _of_machine(office, caller, uri, name, what)
+        return lambda: _of_machine(office, caller, uri, name, what), _OF_MACHINES[what].facts
     if path in _FIXED:
-        return lambda: _fixed(office, caller, uri, path)
-    raise UsageError(f"there is no resource {uri!r}", hint="resources/list tells which there are")
+        return lambda: _fixed(office, caller, uri, path), _FIXED[path].facts
+
+    async def complain() -> Content:
+        raise UsageError(f"there is no resource {uri!r}", hint="resources/list tells which there are")
+
+    return complain, Facts("read")
 
 
 async def _fixed(office: Office, caller: Caller, uri: str, name: str) -> Content:

@@ -28,17 +28,19 @@ from mcp_types import (
 
 from qa import __version__
 from qa.config import Config, load_config
-from qa.errors import QaError
+from qa.errors import AuditFailed, QaError, UsageError
 from qa.mcp import asking, prompts, resources, results
 from qa.mcp.call import Call, Tell
 from qa.mcp.grants import Offer
 from qa.mcp.identity import client_of
-from qa.mcp.offering import Offered
+from qa.mcp.offering import Offered, with_verbs
 from qa.mcp.tool import REASON, Reply, Tool
+from qa.mcp.tools import TOOLS
 from qa.operations.calls import Caller, Facts
 from qa.operations.desk import Desk
 from qa.operations.gate import Gate
 from qa.operations.jobs import Jobs
+from qa.operations.vm import Vm
 from qa.paths import Paths
 
 NAME = "anima-qa"
@@ -48,7 +50,7 @@ INSTRUCTIONS = """\
 Virtual machines that you can break. The loop: vm_boot (image "builtin" is up in a second, "debian" is a full system); act with
 vm_exec, or with vm_input on the screen; look with vm_screenshot and vm_console; vm_wait instead of sleeping. Before a risk,
 vm_snapshot with action fork, and try it in the fork. What takes long gives a job: go on with vm_wait. Coordinates are pixels of
-the last picture. vm_destroy what you no longer need."""
+the last picture. vm_destroy what you no longer need. Every tool also takes a reason, which the user finds in the audit log."""
 
 CLOSING_LIMIT_S = 20.0
 """For closing everything at the end. What is not closed then dies with this process, and the next start sweeps after it."""
@@ -96,16 +98,24 @@ def build(offer: Offer, *, transport: Literal["stdio", "http"], folder: Path | N
     """
     paths = Paths.from_environment()
     config = load_config(paths)
+    policy = with_verbs(config.policy)
     if offer.read_only:
-        config = config.model_copy(update={"policy": config.policy.model_copy(update={"read_only": True})})
+        policy = policy.model_copy(update={"read_only": True})
+    config = config.model_copy(update={"policy": policy})
     gate = Gate.of(paths, config)
     offered = Offered.by(offer, gate)
     base = folder or Path.cwd()
 
     @asynccontextmanager
     async def lifespan(_: Server[Any]) -> AsyncIterator[Office]:
-        async with Jobs() as jobs, Desk(paths, config, base_folder=base, needles=(base / "needles",)) as desk:
-            yield Office(desk, jobs, gate, paths, config, offered, transport)
+        async def ended(vm: Vm, why: str) -> None:
+            with suppress(AuditFailed):  # a full disk must not keep a machine alive; the next call is refused, and says so
+                await gate.note(Caller("mcp", vm.client), "vm_destroy", {"vm": vm.name}, why)
+
+        needles = (base / "needles",)
+        async with Jobs() as jobs, Desk(paths, config, base_folder=base, needles=needles, ended=ended) as desk:
+            here = gate.at(base, theirs=lambda caller: desk.folders_of(caller.client))
+            yield Office(desk, jobs, here, paths, config, offered, transport)
 
     server: Server[Any] = Server(
         NAME,
@@ -151,9 +161,10 @@ async def _list_tools(context: Context, _: PaginatedRequestParams | None) -> Lis
 async def _call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
     office: Office = context.lifespan_context
     tool = office.offered.tools.get(params.name)
-    if tool is None:
-        raise MCPError(code=INVALID_PARAMS, message=office.offered.say_unknown(params.name))
     caller = office.caller(context)
+    if tool is None:
+        await _write_down_unknown(office, caller, params)
+        raise MCPError(code=INVALID_PARAMS, message=office.offered.say_unknown(params.name))
     call = Call(caller, office, _progress(context))
     # A task of its own: the library cancels again and again, and what cleans up must be able to wait.
     task = asyncio.create_task(_through_gate(office, tool, call, context, params), name=f"call of {params.name}")
@@ -164,6 +175,21 @@ async def _call_tool(context: Context, params: CallToolRequestParams) -> CallToo
             task.cancel()
             await asyncio.wait({task})
         raise
+
+
+async def _write_down_unknown(office: Office, caller: Caller, params: CallToolRequestParams) -> None:
+    """A call of what is not offered is a line in the log as well, with the rule that is against it, if there is one."""
+    known = next((one for one in TOOLS if one.name == params.name), None)
+    given = params.arguments or {}
+
+    async def complain() -> None:
+        raise UsageError(office.offered.say_unknown(params.name))
+
+    facts = Facts(known.effect, known.toolset, verbs=known.verbs[:1]) if known else Facts("read")
+    with suppress(QaError):
+        await office.gate.call(
+            caller, params.name[:100], complain, facts=facts, arguments=given, reason=str(given.get(REASON) or "")
+        )
 
 
 async def _through_gate(

@@ -76,6 +76,7 @@ class Tool(ABC, Generic[A]):
         idempotent: calling it twice is as good as once.
         open_world: it may reach what is outside of the machines, such as the network.
         core: it is in the small profile.
+        verbs: the operations that it is put together of. Who denies the tool denies them; where all are denied it is not offered.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Tool(ABC, Generic[A]):
     idempotent: bool = False
     open_world: bool = False
     core: bool = True
+    verbs: tuple[str, ...] = ()
     description: str
     arguments: type[ToolArguments]
 

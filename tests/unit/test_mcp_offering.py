@@ -77,6 +77,20 @@ def test_what_the_owner_of_the_host_does_not_grant_is_not_listed() -> None:
     assert properties(offered(toolsets={"machines": "change"}), "vm_snapshot")["action"]["enum"] == [
         "save", "restore", "fork", "list",
     ]  # fmt: skip
+    assert "vm_exec" not in offered(deny_operations=["execute"]).tools, "it is nothing else"
+    assert "vm_screenshot" in offered(deny_operations=["read_screen_text"]).tools
+
+
+def test_what_always_destroys_is_not_listed_where_nothing_may_be_destroyed() -> None:
+    careful = offered(Offer("full"), toolsets={"templates": "change", "images": "change"})
+    assert {name for name in careful.tools if name.startswith("template_")} == {"template_list", "template_info"}
+    assert "replace" not in properties(careful, "image_convert")
+    assert "replace" not in properties(careful, "image_overlay")
+    assert "shrink" not in properties(careful, "image_resize")
+    assert "force" in properties(careful, "image_convert"), "a file in a strange place is asked about as well"
+    everything = offered(Offer("full"))
+    assert {"replace", "force"} <= properties(everything, "image_convert").keys()
+    assert "template_prune" in everything.tools
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
@@ -100,10 +114,23 @@ def test_looking_is_read_only_and_destroying_is_not() -> None:
     assert {name for name, one in hints.items() if one and one.read_only_hint} == {
         "vm_list", "vm_screenshot", "image_list", "image_info", "template_list", "template_info", "script_check",
     }  # fmt: skip
-    for name in ("vm_exec", "vm_destroy", "vm_snapshot", "template_remove", "script_run"):
+    for name in (
+        "vm_exec",
+        "vm_console",
+        "vm_wait",
+        "vm_input",
+        "vm_copy",
+        "vm_destroy",
+        "vm_snapshot",
+        "template_remove",
+        "script_run",
+    ):
         found = hints[name]
         assert found is not None
         assert found.destructive_hint, name
+    for one in offered(Offer("full"), read_only=True).listed:
+        assert one.annotations is not None
+        assert (one.annotations.read_only_hint, one.annotations.destructive_hint) == (True, False), one.name
 
 
 def test_an_unknown_tool_is_told_with_the_nearest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -59,13 +60,16 @@ class VmBoot(Tool[BootArguments]):
     open_world = True
     description = "Boot a disk image as a new virtual machine that you can break. Ready means that commands work."
     arguments = BootArguments
+    verbs = ("boot",)
 
     def facts(self, call: Call, arguments: BootArguments) -> Facts:
         """See Tool."""
-        return boot_facts(arguments.image, arguments.machine_options(), arguments.cloud_init, call.desk.base_folder)
+        facts = boot_facts(arguments.image, arguments.machine_options(), arguments.cloud_init, call.desk.base_folder)
+        return replace(facts, verbs=self.verbs)
 
     async def run(self, call: Call, arguments: BootArguments) -> Reply:
         """See Tool."""
+        call.jobs.check_room(call.client)  # before there is a machine
         vm = call.desk.begin(
             call.client,
             arguments.image,

@@ -51,15 +51,18 @@ class VmConsole(Tool[ConsoleArguments]):
     name = "vm_console"
     title = "Serial console"
     effect = "read"
+    worst = "destroy"
     needs = MappingProxyType({"send": "change"})
     description = "Read the serial console, type into it, wait for a text on it. For boot messages, boot loaders, logins."
     arguments = ConsoleArguments
+    verbs = ("read_console", "send_console", "wait_for_console_text")
 
     def facts(self, call: Call, arguments: ConsoleArguments) -> Facts:
         """See Tool."""
+        waits = ("wait_for_console_text",) if arguments.wait_for is not None else ()
         if arguments.send is None:
-            return Facts(effect="read")
-        return Facts(typed=(arguments.send,))
+            return Facts(effect="read", verbs=("read_console", *waits))
+        return Facts(typed=(arguments.send,), verbs=("read_console", "send_console", *waits))
 
     async def run(self, call: Call, arguments: ConsoleArguments) -> Reply:
         """See Tool."""

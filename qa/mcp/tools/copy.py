@@ -15,7 +15,7 @@ from qa.mcp.call import LONGEST_WAIT, Call, under_way
 from qa.mcp.fields import Force, TimeoutSeconds, VmName, WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.verbs import perform
-from qa.operations.calls import Facts
+from qa.operations.calls import INTO_GUESTS, Facts
 from qa.operations.jobs import Job
 from qa.operations.vm import Vm
 
@@ -39,9 +39,10 @@ class VmCopy(Tool[CopyArguments]):
     name = "vm_copy"
     title = "Copy files"
     worst = "destroy"
-    needs = MappingProxyType({"direction.to_vm": "change", "force": "destroy"})
+    needs = MappingProxyType({"direction.to_vm": "change", "force": "change"})
     description = "Copy a file or folder between this host and the guest, with its modes, or write a text to a file in the guest."
     arguments = CopyArguments
+    verbs = ("copy_to", "copy_from")
 
     def facts(self, call: Call, arguments: CopyArguments) -> Facts:
         """See Tool."""
@@ -52,7 +53,8 @@ class VmCopy(Tool[CopyArguments]):
             return _writing(vm, arguments)
         if arguments.target is None or (arguments.source is None) == (arguments.content is None):
             raise UsageError("to_vm puts a source, or a content, to a target in the guest", hint="give target and one of the two")
-        return Facts(reads=() if arguments.source is None else (_from_host(call, arguments.source),))
+        reads = () if arguments.source is None else (_from_host(call, arguments.source),)
+        return Facts(reads=reads, other_ways=(INTO_GUESTS,), verbs=("copy_to",))
 
     async def run(self, call: Call, arguments: CopyArguments) -> Reply:
         """See Tool."""
@@ -84,8 +86,9 @@ def _writing(vm: Vm, arguments: CopyArguments) -> Facts:
     """What is there already, be it a whole folder, is replaced; in the machine's own folder nobody minds."""
     target = _on_host(vm, arguments)
     if not target.exists() or target.resolve().is_relative_to(vm.results.resolve()):
-        return Facts(effect="change", writes=(target,))
-    return Facts(effect="destroy", writes=(target,), question=f"Replace {target} on this host?", force=arguments.force)
+        return Facts(writes=(target,), force=arguments.force, verbs=("copy_from",))
+    question = f"Replace {target} on this host?"
+    return Facts("destroy", writes=(target,), question=question, force=arguments.force, verbs=("copy_from",))
 
 
 def _from_host(call: Call, source: str) -> Path:

@@ -40,10 +40,11 @@ class VmExec(Tool[ExecArguments]):
     worst = "destroy"
     description = "Run a shell command in the guest, as root. Gives exit_code, stdout, stderr. Each call has a new shell."
     arguments = ExecArguments
+    verbs = ("execute",)
 
     def facts(self, call: Call, arguments: ExecArguments) -> Facts:
         """See Tool."""
-        return Facts(commands=(arguments.command,))
+        return Facts(commands=(arguments.command,), verbs=self.verbs)
 
     async def run(self, call: Call, arguments: ExecArguments) -> Reply:
         """See Tool."""

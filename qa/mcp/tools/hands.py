@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -16,7 +17,7 @@ from qa.mcp.pictures import View, changed
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.verbs import perform
 from qa.operations import CATALOGUE
-from qa.operations.calls import Facts
+from qa.operations.calls import BY_HAND, Facts
 from qa.screen.frames import Frame
 
 Point = Annotated[tuple[float, float], Field(description="[x, y]")]
@@ -74,6 +75,7 @@ class VmInput(Tool[InputArguments]):
         "Answers what changed on the screen once it stands still."
     )
     arguments = InputArguments
+    verbs = ("move_mouse", "click", "drag", "scroll", "send_chars", "send_key")
 
     def facts(self, call: Call, arguments: InputArguments) -> Facts:
         """See Tool."""
@@ -82,8 +84,10 @@ class VmInput(Tool[InputArguments]):
         ]
         if not given and not arguments.text and not arguments.pressed:
             raise UsageError("nothing is to be done", hint="give click, drag, move, scroll, text, keys or power")
-        ways = ("typing keys",) if arguments.pressed else ()
-        return Facts(typed=(arguments.text,) if arguments.text else (), other_ways=ways)
+        typed = (arguments.text,) if arguments.text else ()
+        verbs = tuple(_verbs(arguments))
+        by_hand = any(verb in self.verbs and verb != "send_chars" for verb in verbs)
+        return Facts(typed=typed, other_ways=(BY_HAND,) if by_hand else (), verbs=verbs)
 
     async def run(self, call: Call, arguments: InputArguments) -> Reply:
         """See Tool."""
@@ -122,6 +126,26 @@ class VmInput(Tool[InputArguments]):
         shown = await glance(vm, frame, view, since=before)
         pictures = (shown.png,) if shown.png else ()
         return Reply(text=f"{vm.name}: done; {shown.words}{state}", pictures=pictures)
+
+
+def _verbs(arguments: InputArguments) -> Iterator[str]:
+    """What is done."""
+    if arguments.move is not None:
+        yield "move_mouse"
+    if arguments.click is not None or arguments.click_on is not None:
+        yield "click"
+    if arguments.drag is not None:
+        yield "drag"
+    if arguments.scroll is not None:
+        yield "scroll"
+    if arguments.text:
+        yield "send_chars"
+    if arguments.pressed:
+        yield "send_key"
+    if arguments.power is not None:
+        yield arguments.power
+    if arguments.picture:
+        yield "screenshot"
 
 
 def _view(seen: Looked | None, now: Frame, arguments: InputArguments) -> View:

@@ -40,7 +40,8 @@ class HostTool(Tool[ToolArguments]):
         self.title = _TITLES.get(operation.name, operation.name.replace("_", " "))
         self.toolset = operation.toolset
         self.description = operation.operation.summary
-        self.effect = "read" if operation.effect == "read" else "change"
+        self.effect = operation.least
+        self.needs = {operation.destroys: "destroy"} if operation.destroys else {}
         self.worst = operation.effect
         self.open_world = operation.open_world
         self.idempotent = operation.effect == "read"

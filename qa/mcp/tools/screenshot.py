@@ -43,10 +43,11 @@ class VmScreenshot(Tool[ScreenshotArguments]):
         "See the screen, and in words what changed since the last picture. Coordinates of later calls are pixels of this picture."
     )
     arguments = ScreenshotArguments
+    verbs = ("screenshot", "read_screen_text")
 
     def facts(self, call: Call, arguments: ScreenshotArguments) -> Facts:
         """See Tool."""
-        return Facts(effect="read")
+        return Facts(effect="read", verbs=("read_screen_text" if arguments.text else "screenshot",))
 
     async def run(self, call: Call, arguments: ScreenshotArguments) -> Reply:
         """See Tool."""

@@ -70,7 +70,7 @@ class ScriptCheck(Tool[ScriptArguments]):
     async def run(self, call: Call, arguments: ScriptArguments) -> Reply:
         """See Tool."""
         with _file(call, arguments) as path:
-            scripts, problems, errors = await asyncio.to_thread(_read, path, arguments)
+            scripts, problems, errors = await asyncio.to_thread(_read, call, path, arguments)
         wrong = [_as_record(one) for one in problems] + [{"message": one.message, "hint": one.hint} for one in errors]
         return Reply({"ok": not wrong, "problems": wrong, "runs": [one.name for one in scripts]})
 
@@ -94,7 +94,7 @@ class ScriptRun(Tool[RunArguments]):
     async def run(self, call: Call, arguments: RunArguments) -> Reply:
         """See Tool."""
         with _file(call, arguments) as path:
-            scripts, problems, errors = await asyncio.to_thread(_read, path, arguments)
+            scripts, problems, errors = await asyncio.to_thread(_read, call, path, arguments)
         if problems or errors:
             said = [f"line {one.place.line}: {one.message}" for one in problems] + [one.message for one in errors]
             raise UsageError(
@@ -125,16 +125,17 @@ def _file(call: Call, arguments: ScriptArguments) -> Iterator[Path]:
         yield _place(call, arguments.script)
         return
     assert arguments.text is not None
-    folder = call.desk.folder / "scripts"
+    folder = call.desk.folder_of(call.client) / "scripts"
     folder.mkdir(exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=folder, prefix="script-", suffix=".yaml", delete=False, encoding="utf-8") as file:
         file.write(arguments.text)
     yield Path(file.name)
 
 
-def _read(path: Path, arguments: ScriptArguments) -> tuple[list[Script], list[Problem], list[Any]]:
+def _read(call: Call, path: Path, arguments: ScriptArguments) -> tuple[list[Script], list[Problem], list[Any]]:
     image, start = (arguments.image, arguments.start) if isinstance(arguments, RunArguments) else (None, None)
-    return read_scripts([path], CATALOGUE, Given(arguments.vars or {}, image, start))
+    may_read = Door(call.office.gate, call.caller).may_read
+    return read_scripts([path], CATALOGUE, Given(arguments.vars or {}, image, start, may_read))
 
 
 def _as_record(problem: Problem) -> dict[str, Any]:
@@ -151,7 +152,7 @@ async def _run(call: Call, scripts: list[Script], bus: Bus, job: Job) -> Reply:
         run_scripts(
             scripts,
             open_for=open_on(host, door),
-            out=call.desk.folder / "results",
+            out=call.desk.folder_of(call.client) / "results",
             stop=stop,
             admission=Admission(None, say=bus.notice),
             needs=needs_on(office.paths),

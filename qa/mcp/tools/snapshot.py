@@ -17,6 +17,7 @@ from qa.operations.jobs import Job
 from qa.operations.vm import Vm
 
 MOST_FORKS = 16
+_VERBS = {"save": ("snapshot",), "restore": ("restore",)}
 
 
 class SnapshotArguments(ToolArguments):
@@ -54,6 +55,7 @@ class VmSnapshot(Tool[SnapshotArguments]):
         "fork makes new machines that go on from here. Fork before you try something risky."
     )
     arguments = SnapshotArguments
+    verbs = ("snapshot", "restore")
 
     def facts(self, call: Call, arguments: SnapshotArguments) -> Facts:
         """To go back is what a snapshot is made for: nobody is asked for that."""
@@ -65,7 +67,11 @@ class VmSnapshot(Tool[SnapshotArguments]):
         if arguments.action == "delete":
             question = f"Delete the snapshot {arguments.name} of the machine {vm.name}?"
             return Facts(effect="destroy", question=question, force=arguments.force)
-        return Facts()
+        verbs = _VERBS.get(arguments.action, ())
+        if arguments.action == "save" and any(one.name == arguments.name for one in vm.facts().snapshots):
+            question = f"Replace the snapshot {arguments.name} of the machine {vm.name}? The state that it holds is lost."
+            return Facts(effect="destroy", question=question, force=arguments.force, verbs=verbs)
+        return Facts(verbs=verbs)
 
     async def run(self, call: Call, arguments: SnapshotArguments) -> Reply:
         """See Tool."""

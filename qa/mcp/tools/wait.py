@@ -62,10 +62,11 @@ class VmWait(Tool[WaitArguments]):
     name = "vm_wait"
     title = "Wait"
     effect = "read"
-    worst = "change"
+    worst = "destroy"
     needs = MappingProxyType({"cancel": "change", "until.succeeds": "change"})
     description = "Wait for something in a machine, or go on with a job: its result once it has ended, else its new output."
     arguments = WaitArguments
+    verbs = tuple(verb for verb, _ in _VERBS.values())
 
     def facts(self, call: Call, arguments: WaitArguments) -> Facts:
         """See Tool."""
@@ -76,13 +77,13 @@ class VmWait(Tool[WaitArguments]):
             return Facts(effect="change" if arguments.cancel else "read")
         if arguments.vm is None or arguments.until is None:
             raise UsageError("what is waited for is not said", hint="give vm and until, or job")
-        wanted = _VERBS[arguments.until][1]
+        verb, wanted = _VERBS[arguments.until]
         if bool(wanted) != (arguments.value is not None):
             hint = f"value is the {wanted}" if wanted else f"leave out value with until={arguments.until}"
             raise UsageError(f"until={arguments.until} {'needs a' if wanted else 'takes no'} value", hint=hint)
         if arguments.until == "succeeds":
-            return Facts(commands=(arguments.value or "",))
-        return Facts(effect="read")
+            return Facts(commands=(arguments.value or "",), verbs=(verb, "execute"))
+        return Facts(effect="read", verbs=(verb,))
 
     async def run(self, call: Call, arguments: WaitArguments) -> Reply:
         """See Tool."""
