@@ -120,6 +120,57 @@ async def test_requests_without_a_session_are_served_in_the_newer_generation(ser
         assert health.json()["status"] == "ok"
 
 
+async def test_a_guest_cannot_use_the_server_that_runs_it(server: Server) -> None:
+    """Its network reaches what listens on this host, and whoever could call tools would have this host's files."""
+    port = server.url.split(":")[2].split("/")[0]
+    forged = rf"POST /mcp HTTP/1.0\r\nHost: localhost:{port}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+    async with httpx.AsyncClient(timeout=LIMIT_S) as http:
+        session = Session(http, server.url)
+        await session.open("with a curious guest")
+        begun = await session.data("vm_boot", image="builtin")
+        while begun.get("state") == "running":
+            begun = await session.data("vm_wait", job=begun["job"])
+        told = await session.data("vm_exec", vm="vm1", command=f"printf '{forged}' | nc -w 20 10.0.2.2 {port}")
+        assert told["stdout"].startswith("HTTP/1.1 403 "), told
+        assert "--token-file" in told["stdout"]
+        asked = await session.data("vm_exec", vm="vm1", command=f"wget -O- http://10.0.2.2:{port}/health")
+        assert asked["exit_code"] != 0
+        assert "403" in asked["stderr"]
+        assert (await http.get(server.url.replace("/mcp", "/health"))).status_code == 200
+        await session.close()
+
+
+async def test_mistakes_get_the_errors_that_the_protocol_has_for_them(server: Server) -> None:
+    async with httpx.AsyncClient(timeout=LIMIT_S) as http:
+        session = Session(http, server.url)
+        await session.open("clumsy")
+        for method, params, code in (
+            ("nono/nono", {}, -32601),
+            ("tools/call", {"name": "nono", "arguments": {}}, -32602),
+            ("tools/call", {"arguments": {}}, -32602),
+            ("prompts/get", {"name": "nono"}, -32602),
+            ("resources/read", {"uri": "anima-qa://nono"}, -32602),
+        ):
+            answer = await session.request(method, **params)
+            assert answer["error"]["code"] == code, (method, answer)
+        await session.close()
+
+
+async def test_what_the_server_cannot_do_is_an_internal_error(fresh_program: Program) -> None:
+    rules = fresh_program.home / "config" / "config.toml"
+    rules.parent.mkdir(parents=True, exist_ok=True)
+    rules.write_text("[policy]\ndeny_operations = ['vm_list']\n")
+    with fresh_program.start("mcp", "--http", "0") as running:
+        async with httpx.AsyncClient(timeout=LIMIT_S) as http:
+            session = Session(http, Server(running).url)
+            await session.open("refused")
+            answer = await session.request("resources/read", uri="anima-qa://machines")
+        assert answer["error"]["code"] == -32603, answer
+        assert "not allowed here" in answer["error"]["message"]
+        running.signal(signal.SIGTERM)
+        running.end()
+
+
 def test_machines_end_with_the_server(program: Program) -> None:
     with program.start("mcp", "--http", "127.0.0.1:0") as running:
         server = Server(running)
