@@ -65,14 +65,16 @@ def _in_table(address: Address, table: str) -> str | None:
 
 def _suspects(uid: int, proc: Path) -> Iterator[Path]:
     """The user's processes that are a QEMU, or children of ours, whatever these are called."""
-    for process in proc.iterdir():
-        with suppress(OSError):
-            if not process.name.isdecimal() or process.stat().st_uid != uid:
-                continue
-            name, _, rest = (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
-            is_child = rest.split()[1] == str(os.getpid())
-            if is_child or "qemu" in name.partition("(")[2] or "qemu" in _program(process):
-                yield process
+    ours = str(os.getpid()).encode()
+    with os.scandir(proc) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if not entry.name.isdecimal() or entry.stat().st_uid != uid:
+                    continue
+                process = Path(entry.path)
+                name, _, rest = (process / "stat").read_bytes().rpartition(b")")
+                if rest.split(None, 2)[1] == ours or b"qemu" in name or "qemu" in _program(process):
+                    yield process
 
 
 def _program(process: Path) -> str:
@@ -85,7 +87,8 @@ def _program(process: Path) -> str:
 def _may_hold(process: Path, inode: int) -> bool:
     """Whether a process has the socket open, or does not let us see that it has not."""
     try:
-        files = list((process / "fd").iterdir())
+        with os.scandir(process / "fd") as entries:
+            files = [Path(entry.path) for entry in entries]
     except PermissionError:
         return True
     except OSError:

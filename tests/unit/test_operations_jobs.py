@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from scenario_world import until
 
-from qa.errors import CheckFailed, UsageError
+from qa.errors import CheckFailed, LimitReached, UsageError
 from qa.events import Bus, CommandOutput, ConsoleLine, MachineStage, Progress
+from qa.operations import jobs as module
 from qa.operations import output
 from qa.operations.jobs import KEPT, Job, Jobs, describe_error
 from qa.operations.output import Output
@@ -33,6 +34,20 @@ class Work:
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
+
+
+async def test_a_client_has_a_bounded_number_of_jobs_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_RUNNING", 2)
+    async with Jobs() as jobs:
+        first, second = Work(), Work()
+        jobs.start("a", "first", first)
+        jobs.start("a", "second", second)
+        with pytest.raises(LimitReached, match="2 jobs are running"):
+            jobs.start("a", "third", Work())
+        jobs.start("b", "of somebody else", Work())
+        first.go_on.set()
+        await jobs.wait(jobs.get("job1", "a"), 10)
+        jobs.start("a", "third", Work())
 
 
 async def test_a_job_is_waited_for_and_picked_up() -> None:
