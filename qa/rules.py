@@ -70,17 +70,21 @@ class Policy(Table):
     toolsets: dict[Literal["machines", "images", "templates", "scripts"], Right] = Field(
         {}, description="What may be done with each toolset: none, read, change, or all; all where nothing is said."
     )
-    deny_operations: tuple[str, ...] = Field((), description="Names of operations that are refused; * stands for any letters.")
+    deny_operations: tuple[str, ...] = Field(
+        (), description="Names of operations that are refused, and with them what does the same; * stands for any letters."
+    )
     allow_commands: tuple[Expression, ...] | None = Field(
         None,
-        description="Regular expressions: a command for a guest must match one of them as a whole. Typing into a guest, and "
-        "cloud_init, are then refused.",
+        description="Regular expressions: a command for a guest must match one of them as a whole. Keys, mouse, files for a guest, "
+        "and cloud_init, are then refused.",
     )
     deny_commands: tuple[Expression, ...] = Field(
         (), description="Regular expressions: a command for a guest, or a typed text, in which one is found is refused."
     )
     allow_paths: tuple[Folder, ...] | None = Field(
-        None, description="Folders and files of this host: no others are read or written by operations."
+        None,
+        description="Folders and files of this host: no others are read or written by operations. Agents make new files in them "
+        "unasked.",
     )
     deny_paths: tuple[Folder, ...] = Field(
         (), description="Folders and files of this host that are neither read nor written, also inside of allowed ones."
@@ -90,7 +94,9 @@ class Policy(Table):
         description="From whom hidden files and folders in the home folder (.ssh, .bashrc, .config) are kept, as are /proc, /sys "
         "and /dev; those that allow_paths names are not.",
     )
-    confirm: Whom = Field("agents", description="Who is asked before something is destroyed.")
+    confirm: Whom = Field(
+        "agents", description="Who is asked before something is destroyed, and agents before they write to strange places."
+    )
 
 
 class Limits(Table):
@@ -99,7 +105,9 @@ class Limits(Table):
     machines: int | None = Field(None, ge=1, description=f"Machines at once; {DEFAULT_MACHINES} for agents.")
     memory: Size | None = Field(None, description="Memory of all machines together, as it is promised to their guests.")
     disk: Size | None = Field(
-        None, description="What the files of all running machines may take on the disk; machines that go beyond are paused."
+        None,
+        description="What all running machines may take on the disk, with their snapshots and what they have left; machines that "
+        "go beyond are paused.",
     )
     lease: Seconds | None = Field(
         None, description="How long a machine of an agent may stay unused before it is destroyed: 2h, 30m; 2h by default."
