@@ -75,8 +75,8 @@ class Policy(Table):
     )
     allow_commands: tuple[Expression, ...] | None = Field(
         None,
-        description="Regular expressions: a command for a guest must match one of them as a whole. Keys, mouse, files for a guest, "
-        "and cloud_init, are then refused.",
+        description="Regular expressions: a command for a guest must match one of them as a whole. Keys, mouse, files for "
+        "guests and cloud_init are then refused.",
     )
     deny_commands: tuple[Expression, ...] = Field(
         (), description="Regular expressions: a command for a guest, or a typed text, in which one is found is refused."

@@ -56,6 +56,7 @@ class Doorkeeper:
         names: of this server.
         proxies: names that its user has allowed: pages of these may use it under another name.
         anywhere: it can be reached at addresses that are not known here.
+        guarded: connections that a program of its user has not made are refused.
     """
 
     app: ASGIApp
@@ -63,6 +64,7 @@ class Doorkeeper:
     token: str | None
     proxies: frozenset[str] = frozenset()
     anywhere: bool = False
+    guarded: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -73,7 +75,7 @@ class Doorkeeper:
 
     def _refuse(self, request: Request) -> JSONResponse | None:
         headers = request.headers
-        if self.token is None and (foreign := request.scope.get("state", {}).get(_FOREIGN)):
+        if self.guarded and (foreign := request.scope["state"][_FOREIGN]):
             hint = "start the server with --token-file FILE, and show the token, to use it from there"
             return _no(403, f"{foreign}, and without a token this server is for programs of the user who started it: {hint}")
         if len(headers.getlist("host")) != 1 or not self._is_ours(headers.get("host", "")):
@@ -162,7 +164,7 @@ async def _health(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok", "name": "anima-qa", "version": __version__})
 
 
-def application(server: Server[Any], address: Address, token: str | None, allowed_hosts: tuple[str, ...]) -> ASGIApp:
+def application(server: Server[Any], address: Address, token: str | None, allowed_hosts: tuple[str, ...]) -> Doorkeeper:
     """What answers: ``POST /mcp`` and ``GET /health``."""
     own = {address.host, socket.gethostname(), socket.getfqdn()} if not address.is_local else {address.host}
     proxies = frozenset(name.lower() for name in allowed_hosts)
@@ -172,7 +174,7 @@ def application(server: Server[Any], address: Address, token: str | None, allowe
     app = server.streamable_http_app(
         host=address.host, transport_security=open_door, custom_starlette_routes=[Route("/health", _health, methods=["GET"])]
     )
-    return Doorkeeper(Reader(app), names, token, proxies, anywhere=not address.is_local)
+    return Doorkeeper(Reader(app), names, token, proxies, anywhere=not address.is_local, guarded=token is None)
 
 
 class _Connection(H11Protocol):
@@ -186,7 +188,8 @@ class _Connection(H11Protocol):
         """See uvicorn."""
         super().connection_made(transport)
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self.app_state = {**self.app_state, _FOREIGN: why_foreign(peer[:2], own[:2])}
+        foreign = why_foreign(peer[:2], own[:2]) if peer and own else "the program that has connected is gone"
+        self.app_state = {**self.app_state, _FOREIGN: foreign}
 
 
 def listen(address: Address) -> socket.socket:
@@ -231,7 +234,7 @@ class _Uvicorn(uvicorn.Server):
     status = 0
 
 
-def run(app: ASGIApp, listening: socket.socket) -> int:
+def run(app: Doorkeeper, listening: socket.socket) -> int:
     """Serve until a signal comes; 128 and its number."""
     config = uvicorn.Config(
         app,
@@ -239,7 +242,7 @@ def run(app: ASGIApp, listening: socket.socket) -> int:
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
         lifespan="on",
-        http=_Connection,
+        http=_Connection if app.guarded else H11Protocol,
         ws="none",
         server_header=False,
     )

@@ -76,7 +76,8 @@ class Tool(ABC, Generic[A]):
         idempotent: calling it twice is as good as once.
         open_world: it may reach what is outside of the machines, such as the network.
         core: it is in the small profile.
-        verbs: the operations that it is put together of. Who denies the tool denies them; where all are denied it is not offered.
+        verbs: the operations that it is put together of. Who denies the tool denies them; where all are denied it is not
+            offered. Its own name is among them where it does more than they do.
     """
 
     name: str

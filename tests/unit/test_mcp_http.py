@@ -88,6 +88,29 @@ async def test_a_page_of_the_very_address_may_ask() -> None:
     assert (await ask(door, host="10.0.0.9:8090", origin="http://10.0.0.9:80")).status_code == 403
 
 
+async def ask_from(foreign: str | None, door: Doorkeeper, path: str = "/mcp") -> httpx.Response:
+    """Ask over a connection of which ``foreign`` is known; None: nothing is."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        state = {} if foreign is None else {module._FOREIGN: foreign}
+        await door({**scope, "state": state}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8090") as client:
+        return await client.get(path)
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/health"])
+async def test_without_a_token_it_counts_who_has_connected(path: str) -> None:
+    door = Doorkeeper(echo, NAMES, None, guarded=True)
+    assert (await ask_from("", door, path)).status_code == 200
+    refused = await ask_from("it comes from a virtual machine", door, path)
+    assert refused.status_code == 403
+    assert refused.json()["error"]["message"].startswith("it comes from a virtual machine, and without a token")
+    assert "--token-file" in refused.text
+    with pytest.raises(KeyError):  # what is not known is not let in
+        await ask_from(None, door, path)
+
+
 @pytest.mark.parametrize(
     ("authorization", "status"),
     [(f"Bearer {TOKEN}", 200), (f"bearer  {TOKEN}", 200), ("", 401), ("Bearer", 401), (f"Basic {TOKEN}", 401),

@@ -79,6 +79,9 @@ def test_what_the_owner_of_the_host_does_not_grant_is_not_listed() -> None:
     ]  # fmt: skip
     assert "vm_exec" not in offered(deny_operations=["execute"]).tools, "it is nothing else"
     assert "vm_screenshot" in offered(deny_operations=["read_screen_text"]).tools
+    assert {"vm_wait", "vm_snapshot"} <= offered(deny_operations=["wait_*", "snapshot", "restore"]).tools.keys(), (
+        "for jobs, forks"
+    )
 
 
 def test_what_always_destroys_is_not_listed_where_nothing_may_be_destroyed() -> None:

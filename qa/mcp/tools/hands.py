@@ -75,7 +75,7 @@ class VmInput(Tool[InputArguments]):
         "Answers what changed on the screen once it stands still."
     )
     arguments = InputArguments
-    verbs = ("move_mouse", "click", "drag", "scroll", "send_chars", "send_key")
+    verbs = ("move_mouse", "click", "drag", "scroll", "send_chars", "send_key", name)  # and it has the power button
 
     def facts(self, call: Call, arguments: InputArguments) -> Facts:
         """See Tool."""

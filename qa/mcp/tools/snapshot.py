@@ -55,7 +55,7 @@ class VmSnapshot(Tool[SnapshotArguments]):
         "fork makes new machines that go on from here. Fork before you try something risky."
     )
     arguments = SnapshotArguments
-    verbs = ("snapshot", "restore")
+    verbs = ("snapshot", "restore", name)  # and it makes forks
 
     def facts(self, call: Call, arguments: SnapshotArguments) -> Facts:
         """To go back is what a snapshot is made for: nobody is asked for that."""

@@ -66,7 +66,7 @@ class VmWait(Tool[WaitArguments]):
     needs = MappingProxyType({"cancel": "change", "until.succeeds": "change"})
     description = "Wait for something in a machine, or go on with a job: its result once it has ended, else its new output."
     arguments = WaitArguments
-    verbs = tuple(verb for verb, _ in _VERBS.values())
+    verbs = (*(verb for verb, _ in _VERBS.values()), name)  # and it picks up jobs
 
     def facts(self, call: Call, arguments: WaitArguments) -> Facts:
         """See Tool."""
