@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qa.errors import UsageError
+from qa.errors import HostError, UsageError
 
 if TYPE_CHECKING:
     from qa.screen.needle import Needle
@@ -104,6 +104,8 @@ def _compare(paths: list[Path], screen: Path, search_ratio: float, as_json: bool
             click.echo("  -> areas were looked for near their places; --search-ratio 1 looks everywhere")
     if problems:
         return BAD_INPUT
+    if any(one.unread for one in candidates):
+        return HostError.exit_code
     return 0 if all(one.matched for one in candidates) else 1
 
 
@@ -112,7 +114,8 @@ def _record(one: Candidate) -> dict[str, Any]:
         "needle": one.name,
         "matched": one.matched,
         "error": one.error,
-        "areas": [_area(area) for area in one.areas],
+        "areas": [_area(area) for area in one.areas if area.counts],
+        **({"problems": [one.unread.message]} if one.unread else {}),
     }
 
 
@@ -126,16 +129,19 @@ def _unusable(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
+    from qa.screen.telling import alike
+
     mark = click.style("matches", fg="green") if one.matched else click.style("does not match", fg="red")
     defect = "" if one.workaround is None else f" (a workaround{f' for {one.workaround}' if one.workaround else ''})"
     click.echo(f"{one.name}: {mark}{defect}, error {one.error:.6f}")
     for area in one.areas:
         moved = "" if (area.x, area.y) == (area.from_x, area.from_y) else f", from {area.from_x},{area.from_y}"
-        read = f", read {area.text!r}" if area.kind == "text" else ""
-        click.echo(
-            f"  {'ok' if area.matched else 'no'}  {area.width}x{area.height} at {area.x},{area.y}{moved}: "
-            f"{100 * area.similarity:.2f} % of {100 * area.wanted:g} % ({area.metric}){read}"
-        )
+        read = f", read {area.text!r}" if area.kind == "text" and area.similarity is not None else ""
+        mark = "  " if area.similarity is None else "ok" if area.matched else "no"
+        told = f"{alike(area)} ({area.metric})" if area.counts else "left out"
+        click.echo(f"  {mark}  {area.width}x{area.height} at {area.x},{area.y}{moved}: {told}{read}")
+    if one.unread:
+        click.secho(f"  {one.unread.message}{f' -> {one.unread.hint}' if one.unread.hint else ''}", fg="red")
     if needle.size != size:
         click.echo(f"  the needle was made at {needle.size[0]}x{needle.size[1]} pixels, the screen has {size[0]}x{size[1]}")
 

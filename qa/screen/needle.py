@@ -84,6 +84,11 @@ class Area(_Part):
         """x, y, width, height."""
         return self.xpos, self.ypos, self.width, self.height
 
+    def overlaps(self, other: Area) -> bool:
+        """Whether they have pixels in common."""
+        across = self.xpos < other.xpos + other.width and other.xpos < self.xpos + self.width
+        return across and self.ypos < other.ypos + other.height and other.ypos < self.ypos + self.height
+
 
 class Property(_Part):
     """A property that has a value."""

@@ -39,7 +39,7 @@ def _suspicious(needle: Needle) -> list[str]:
             found.append(
                 f"{place}: it is of one colour only, so it is seen on any surface of about that; metric exact is stricter"
             )
-        if area.type == "exclude" and not any(_overlap(area, other) for other in needle.areas if other.type == "match"):
+        if area.type == "exclude" and not any(area.overlaps(other) for other in needle.areas if other.type == "match"):
             found.append(f"{place}: it excludes nothing, as no area of type match is there")
     return found
 
@@ -48,8 +48,3 @@ def _is_flat(needle: Needle, area: Area) -> bool:
     x, y, width, height = area.box
     part = needle.rgb[y : y + height, x : x + width]
     return bool((part == part[0, 0]).all())
-
-
-def _overlap(one: Area, other: Area) -> bool:
-    across = one.xpos < other.xpos + other.width and other.xpos < one.xpos + one.width
-    return across and one.ypos < other.ypos + other.height and other.ypos < one.ypos + one.height
