@@ -117,10 +117,10 @@ def results(folder: Path, *steps: StepResult, outcome: Any = "failed") -> Ended:
     return cast("Ended", SimpleNamespace(folder=run, result=result))
 
 
-def step(index: str, frame: str, *candidates: CandidateResult, outcome: Any = "failed", inside: Any = ()) -> StepResult:
-    screen = ScreenResult(wanted="needle menu", frame=frame, width=64, height=48, candidates=list(candidates))
-    about = {"name": "look", "verb": "assert_screen", "started_s": 0, "duration_s": 0}
-    return StepResult(index=index, outcome=outcome, screen=screen, steps=list(inside), **about)
+def step(index: str, frame: str, *candidates: CandidateResult, inside: Any = (), note: str = "", **more: Any) -> StepResult:
+    screen = ScreenResult(wanted="needle menu", frame=frame, width=64, height=48, candidates=list(candidates), note=note)
+    about = {"name": "look", "verb": "assert_screen", "outcome": "failed", "started_s": 0, "duration_s": 0}
+    return StepResult(index=index, screen=screen, steps=list(inside), **{**about, **more})
 
 
 def test_the_picture_is_that_of_the_last_look_of_a_run(here: Path) -> None:
@@ -168,8 +168,45 @@ def test_needles_are_run_against_a_saved_screen(here: Path) -> None:
     assert other["error"] == pytest.approx((1 - other["areas"][0]["similarity"]) ** 2)
     told = call("needle", "check", *paths, "--screen", "moved.png").output
     assert "menu: matches" in told
-    assert "ok  20x9 at 10,1, from 1,1: 100.00 % of 96 % (openqa)" in told
+    assert "ok  20x9 at 10,1, from 1,1: 100 % alike, 96 % wanted (openqa)" in told
     assert "--search-ratio 1 looks everywhere" in told
+
+
+def test_excluded_areas_are_no_part_of_the_list(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9", "--exclude", "3,3,4x4")
+    check = ("needle", "check", "needles/menu.json", "--screen", "shot.png")
+    (menu,) = json.loads(call(*check, "--json").output)
+    assert [area["x"] for area in menu["areas"]] == [1]
+    assert "      4x4 at 3,3: left out" in call(*check).output.splitlines()
+
+
+def test_what_differs_in_one_pixel_is_not_told_as_alike(here: Path) -> None:
+    new("menu", "--from", save(here / "wide.png", noise(1, 800, 600)), "--area", "0,0,800x600:100%:exact")
+    changed = noise(1, 800, 600)
+    changed[300, 300, 0] ^= 1
+    save(here / "seen.png", changed)
+    result = call("needle", "check", "needles/menu.json", "--screen", "seen.png")
+    assert status(result) == 1
+    assert "no  800x600 at 0,0: 99.9 % alike, 100 % wanted (exact)" in result.output
+
+
+def test_a_text_that_cannot_be_read_is_told_with_its_needle(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_frame(_: Any, **__: Any) -> Any:
+        return SimpleNamespace(text="", note="no tesseract", hint="install it", failed=True)
+
+    monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9")
+    new("text", "--from", "shot.png", "--area", "1,1,20x9")
+    path = here / "needles" / "text.json"
+    data = json.loads(path.read_text())
+    text = {"xpos": 9, "ypos": 9, "width": 9, "height": 9, "type": "ocr", "refstr": "OK"}
+    path.write_text(json.dumps({**data, "area": [*data["area"], text]}))
+    check = ("needle", "check", "needles", "--screen", "shot.png")
+    result = call(*check, "--json")
+    menu, unread = json.loads(result.output)
+    assert (status(result), menu["matched"], unread["matched"], unread["problems"]) == (3, True, False, ["no tesseract"])
+    assert (unread["error"], [area["similarity"] for area in unread["areas"]]) == (0.0, [1.0, None])
+    assert "  no tesseract -> install it" in call(*check).output.splitlines()
 
 
 def test_a_search_ratio_looks_further(here: Path) -> None:
@@ -270,8 +307,8 @@ def candidate(here: Path, run: str, *, matched: bool = False) -> CandidateResult
     return CandidateResult(needle="menu", source=source, picture=picture, matched=matched, error=0.25, areas=[area])
 
 
-def failed(here: Path, seen: Any, *, matched: bool = False, outcome: Any = "failed") -> Ended:
-    ended = results(here / "results", step("1", "shots/seen.png", candidate(here, "menu", matched=matched), outcome=outcome))
+def failed(here: Path, seen: Any, *, matched: bool = False, **more: Any) -> Ended:
+    ended = results(here / "results", step("1", "shots/seen.png", candidate(here, "menu", matched=matched), **more))
     save(ended.folder.path / "shots" / "seen.png", seen)
     return ended
 
@@ -284,7 +321,7 @@ def test_a_changed_screen_is_accepted_as_the_new_picture(here: Path, capsys: pyt
     assert (here / "needles" / "menu.json").read_bytes() == json_before
     said = capsys.readouterr().err
     assert "run, step 1 (look): menu was not seen" in said
-    assert "area 9x9 at 1,1: 50.0 % alike" in said
+    assert "area 9x9 at 1,1: 50 % alike, 96 % wanted" in said
     assert "1 needle changed" in said
 
 
@@ -296,6 +333,37 @@ def test_the_person_is_asked(here: Path, monkeypatch: pytest.MonkeyPatch, answer
     accept.offer([failed(here, noise(7)), failed(here, noise(8))], yes=False)  # two runs of one script: one question
     assert asked == [("take the screen as the new menu.png?", False)]
     assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(7 if changed else 1)).all()
+
+
+def test_what_may_fail_is_not_accepted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    probe = failed(here, noise(7), allowed_failure=True)
+    inside = results(here / "results", step("1", "", inside=probe.result.steps, allowed_failure=True))
+    accept.offer([probe, inside], yes=True)
+    assert "no step has looked for a needle in vain" in capsys.readouterr().err
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(1)).all()
+
+
+def test_a_screen_that_shows_nothing_is_taken_only_by_a_person_who_was_told(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    black = failed(here, noise(7) * 0, note="all black")
+    accept.offer([black], yes=True)
+    assert "not changed: the screen is no picture to compare with: all black" in capsys.readouterr().err
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(1)).all()
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
+    accept.offer([black], yes=False)
+    assert "seen.png (all black)" in capsys.readouterr().err
+    assert not frame_from_picture(here / "needles" / "menu.png").rgb.any()
+
+
+def test_another_size_of_the_screen_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    accept.offer([failed(here, noise(7, 80, 60))], yes=True)
+    said = capsys.readouterr().err
+    assert "it has 80x60 pixels; the needle was made at 64x48" in said
+    assert "1 needle changed" in said
 
 
 def test_what_passed_or_does_not_fit_is_not_accepted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
