@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import struct
 import threading
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -170,6 +172,21 @@ def test_needles_are_run_against_a_saved_screen(here: Path) -> None:
     assert "menu: matches" in told
     assert "ok  20x9 at 10,1, from 1,1: 100 % alike, 96 % wanted (openqa)" in told
     assert "--search-ratio 1 looks everywhere" in told
+
+
+def test_a_screen_of_sixteen_bits_with_transparency_is_compared(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9:100%:exact")
+    deep = np.full((48, 64, 4), 0x1234, ">u2")
+    deep[..., :3] = noise(1).astype(np.uint16) * 256 + 99
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
+    header = struct.pack(">IIBBBBB", 64, 48, 16, 6, 0, 0, 0)
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    ]
+    (here / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    result = call("needle", "check", "needles/menu.json", "--screen", "deep.png")
+    assert (status(result), "100 % alike" in result.output) == (0, True)
 
 
 def test_excluded_areas_are_no_part_of_the_list(here: Path) -> None:
