@@ -149,9 +149,16 @@ def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
 @command.command("new")
 @click.argument("name")
 @click.option(
-    "--from", "source", type=click.Path(path_type=Path), metavar="RESULTS|SHOT.png", help="A run's folder or a picture."
+    "--from", "origin", type=click.Path(path_type=Path), metavar="RESULTS|SHOT.png", help="A run's folder or a picture."
 )
-@click.option("--image", metavar="IMAGE", help="Start this image, and take the picture of its screen.")
+@click.option("--step", metavar="INDEX", help="With a run's folder: the screen of this step, for example 3.1.")
+@click.option("--at", metavar="TIME", help="With a run's folder: what its film shows at this time since its start: 12.5s.")
+@click.option("--image", metavar="IMAGE", help="Start this image, and take the picture of its screen when that is still.")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RESULTS", help="Take the screen of the machine that a failed run kept."
+)
+@click.option("--on", metavar="MACHINE", help="With --resume or --at: the machine, where there are several.")
+@click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), help="With --image or --resume: how the machine is run.")
 @click.option(
     "--area", "areas", multiple=True, metavar="X,Y,WxH[:MATCH%[:METRIC]]",
     help="What must be seen there. Metrics: openqa, colour, exact. May be given several times.",
@@ -166,16 +173,34 @@ def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
 @click.option("--edit", is_flag=True, help="Open a page in the browser to draw the areas on the picture.")
 @click.option("--force", is_flag=True, help="Replace a needle of this name.")
 @json_option
-def new(name: str, *, folder: Path, edit: bool, force: bool, as_json: bool, **given: Any) -> int:
+def new(
+    name: str,
+    *,
+    origin: Path | None,
+    step: str | None,
+    at: str | None,
+    image: str | None,
+    resume: Path | None,
+    on: str | None,
+    accel: str | None,
+    folder: Path,
+    edit: bool,
+    force: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Make a needle out of a picture: of a run's results, of a file, or of a machine that is started for it.
 
-    Of a run's folder the screen of the last step that looked for a needle is taken, or else its last picture. With --edit and
-    no picture, the needle of this name is edited.
+    Of a run's folder the screen of the last step that looked for a needle is taken, or else its last picture; --step and --at
+    name another moment. With --edit and no picture, the needle of this name is edited.
     """
     from qa.cli.needle_new import Wish, make
+    from qa.cli.needle_source import Source
     from qa.cli.output import print_json
+    from qa.deadline import parse_duration
 
-    path = make(name, folder, Wish(**given), edit=edit, force=force)
+    source = Source(origin, step, None if at is None else parse_duration(at), image, resume, on, accel)
+    path = make(name, folder, source, Wish(**given), edit=edit, force=force)
     if as_json:
         print_json({"needle": name, "file": str(path), "picture": str(path.with_suffix(".png"))})
     else:

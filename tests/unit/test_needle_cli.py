@@ -21,7 +21,7 @@ from qa.cli import accept, needle_page
 from qa.cli.root import root
 from qa.errors import QaError, UsageError
 from qa.report.folder import ResultsFolder
-from qa.scenario.results import AreaResult, CandidateResult, RunResult, ScreenResult, StepResult
+from qa.scenario.results import AreaResult, CandidateResult, FilmResult, RunResult, ScreenResult, StepResult
 from qa.screen.needle import NeedleError, read_needle
 from qa.screen.picture import frame_from_picture
 
@@ -81,6 +81,14 @@ def test_a_needle_is_made_out_of_a_picture(here: Path) -> None:
         (["x", "--from", "shot.png"], "no area says what must be seen"),
         (["x", "--area", "1,1,2x2"], "there is no picture to make it of"),
         (["x", "--from", "shot.png", "--image", "builtin"], "--from and --image are two pictures"),
+        (["x", "--image", "builtin", "--resume", "empty"], "--image and --resume are two pictures"),
+        (["x", "--from", "empty", "--step", "1", "--at", "1s"], "--step and --at are two moments"),
+        (["x", "--from", "shot.png", "--step", "1"], "--step needs --from RESULTS"),
+        (["x", "--image", "builtin", "--at", "1s"], "--at needs --from RESULTS"),
+        (["x", "--from", "empty", "--accel", "tcg"], "--accel needs --image IMAGE, or --resume RESULTS"),
+        (["x", "--from", "empty", "--on", "vm"], "--on needs --resume RESULTS, or --at"),
+        (["x", "--from", "empty", "--at", "soon", "--area", "1,1,2x2"], "soon"),
+        (["x", "--resume", "empty", "--area", "1,1,2x2"], "empty"),
         (["x", "--from", "shot.png", "--area", "1,1"], "'1,1' is not an area"),
         (["x", "--from", "shot.png", "--area", "1,1,2x2:101%"], "area[0].match"),
         (["x", "--from", "shot.png", "--area", "60,1,20x2"], "area[0] (60,1 20x2) is not inside its picture of 64x48"),
@@ -136,6 +144,50 @@ def test_the_picture_is_that_of_the_last_look_of_a_run(here: Path) -> None:
     run.result_json.unlink()
     new("menu", "--from", run.path, "--area", "1,1,9x9", "--force")
     assert (read_needle(here / "needles" / "menu.json").rgb == noise(12)).all()
+
+
+def test_the_picture_is_that_of_a_step(here: Path) -> None:
+    inside = step("2.1", "shots/b.png")
+    shot = step("3", "").model_copy(update={"screen": None, "evidence": ["evidence/x.txt", "shots/c.png"]})
+    bare = step("4", "").model_copy(update={"screen": None})
+    run = results(here / "results", step("1", "shots/a.png"), step("2", "shots/a.png", inside=[inside]), shot, bare).folder
+    for number, name in enumerate(("a", "b", "c")):
+        save(run.shots / f"{name}.png", noise(number + 10))
+    for index, seed in (("1", 10), ("2.1", 11), ("3", 12)):
+        assert new("menu", "--from", run.path, "--step", index, "--area", "1,1,9x9", "--force") == 0
+        assert (read_needle(here / "needles" / "menu.json").rgb == noise(seed)).all()
+    for index, said in (("4", "step 4 of .* has no picture"), ("9", "there is no step 9 in")):
+        with pytest.raises(UsageError, match=said) as caught:
+            new("other", "--from", run.path, "--step", index, "--area", "1,1,9x9")
+        assert "steps with pictures: 1, 2, 2.1, 3" in (caught.value.hint or "")
+
+
+def test_the_picture_is_that_of_a_film(here: Path) -> None:
+    def film(machine: str) -> FilmResult:
+        places = [(0.5, "a", 0, 0, 64, 48), (2.0, "b", 10, 20, 64, 48), (4.0, "c", 0, 0, 80, 60)]
+        keys = ("at", "file", "x", "y", "width", "height")
+        frames = [dict(zip(keys, (at, f"film/{name}.png", *more), strict=True)) for at, name, *more in places]
+        return FilmResult.model_validate({"machine": machine, "seen": 3, "frames": frames})
+
+    ended = results(here / "results", step("1", ""))
+    run = ended.folder
+    run.write_result(ended.result.model_copy(update={"films": [film("one")]}))
+    for name, pixels in (("a", noise(1)), ("b", noise(2, 5, 4)), ("c", noise(3, 80, 60))):
+        save(run.path / "film" / f"{name}.png", pixels)
+    later = noise(1)
+    later[20:24, 10:15] = noise(2, 5, 4)
+    for at, expected in (("0", noise(1)), ("1s", noise(1)), ("3s", later), ("1m", noise(3, 80, 60))):
+        assert new("menu", "--from", run.path, "--at", at, "--area", "1,1,9x9", "--force") == 0
+        assert (read_needle(here / "needles" / "menu.json").rgb == expected).all()
+    with pytest.raises(UsageError, match="there is no film of two in"):
+        new("menu", "--from", run.path, "--at", "1s", "--on", "two", "--area", "1,1,9x9", "--force")
+    run.write_result(ended.result.model_copy(update={"films": [film("one"), film("two")]}))
+    with pytest.raises(UsageError, match="several machines have a film"):
+        new("menu", "--from", run.path, "--at", "1s", "--area", "1,1,9x9", "--force")
+    assert new("menu", "--from", run.path, "--at", "1s", "--on", "two", "--area", "1,1,9x9", "--force") == 0
+    (run.path / "film" / "a.png").unlink()
+    with pytest.raises(UsageError, match=r"a picture of the film is gone: .*a\.png"):
+        new("menu", "--from", run.path, "--at", "1s", "--on", "two", "--area", "1,1,9x9", "--force")
 
 
 def test_a_check_without_a_screen_tells_what_is_wrong(here: Path) -> None:
