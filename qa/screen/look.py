@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 
 from qa.errors import HostError
@@ -31,7 +32,13 @@ async def look_for(
         NeedleError: a needle's picture cannot be read.
     """
     end = time.monotonic() + limit if limit is not None else math.inf
-    found = await asyncio.to_thread(_compared, scene_of(frame), needles, search_ratio, only_match, end)
+    given_up = threading.Event()
+    try:
+        found = await asyncio.to_thread(
+            _compared, scene_of(frame), needles, search_ratio, only_match, lambda: given_up.is_set() or time.monotonic() > end
+        )
+    finally:
+        given_up.set()  # a thread cannot be cancelled
     candidates = []
     for needle, areas in found:
         texts, unread = await _texts(frame, needle, areas, end)
@@ -42,13 +49,13 @@ async def look_for(
 
 
 def _compared(
-    scene: Scene, needles: Sequence[Needle], search_ratio: float, only_match: bool, end: float
+    scene: Scene, needles: Sequence[Needle], search_ratio: float, only_match: bool, is_over: Callable[[], bool]
 ) -> list[tuple[Needle, dict[int, AreaMatch]]]:
     """What became of the needles' areas; of those that match only, where no more is wanted."""
     compare = matching_areas if only_match else compare_areas
     found = []
     for number, needle in enumerate(needles):
-        if number and time.monotonic() > end:
+        if number and is_over():
             break
         areas = compare(scene, needle, search_ratio)
         if areas is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from qa.machine import seeing
 from qa.machine.seeing import NeedleNotSeen, Seeing
 from qa.screen.frames import Frame
 from qa.screen.library import Library
+from qa.screen.look import look_for
+from qa.screen.needle import Needle, read_needle
 from qa.screen.sight import Sight
 from qa.screen.telling import percent
 
@@ -280,6 +284,26 @@ async def test_the_last_look_ends_and_says_what_was_left_out(tmp_path: Path, mon
     screen = Screen(tmp_path, picture(9))
     with pytest.raises(NeedleNotSeen, match="only 1 of 3 needles could be compared in 0 s"):
         await screen.assert_screen("menu", timeout=0)
+
+
+async def test_a_look_that_is_given_up_compares_no_further_needle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, go_on, compared = threading.Event(), threading.Event(), list[str]()
+
+    def slowly(_: Any, needle: Needle, __: float) -> None:
+        compared.append(needle.name)
+        started.set()
+        go_on.wait(30)
+
+    monkeypatch.setattr("qa.screen.look.matching_areas", slowly)
+    needles = [read_needle(put(tmp_path, f"menu-{number}", picture(number))) for number in range(3)]
+    looking = asyncio.ensure_future(look_for(frame(picture(9)), needles, 1.0, only_match=True))
+    await asyncio.to_thread(started.wait, 30)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    go_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert compared == ["menu-0"]
 
 
 async def test_another_size_is_told_of_the_nearest_needle(tmp_path: Path) -> None:
