@@ -22,10 +22,11 @@ from qa.machine import Machine
 from qa.machine.seeing import NeedleNotSeen
 from qa.paths import Paths, data_folder
 from qa.screen.look import look_for
-from qa.screen.matching import AS_GOOD, WIDEST_MARGIN, compare_areas, matching_areas
+from qa.screen.matching import WIDEST_MARGIN, compare_areas, matching_areas
 from qa.screen.metrics import Scene
 from qa.screen.needle import Description, Needle, read_needle
 from qa.screen.picture import read_picture
+from qa.screen.target import AS_GOOD
 
 TOP = Path(__file__).resolve().parent.parent
 OPENCV = "opencv-python-headless==5.0.0.93"

@@ -26,6 +26,7 @@ class Change:
         needle: the JSON file.
         screen: the picture of the screen.
         kept: where the results have a copy of the needle's old picture.
+        note: that the screen is black, or that the display is off.
     """
 
     step: str
@@ -33,6 +34,7 @@ class Change:
     screen: Path
     kept: Path
     candidate: CandidateResult
+    note: str
 
 
 def check_options(accept: bool, yes: bool) -> None:
@@ -65,19 +67,22 @@ def offer(ended: Iterable[Ended], *, yes: bool) -> None:
 
 def _changes(ended: Ended) -> Iterator[Change]:
     root = ended.folder.path
-    for step in _all(ended.result.steps):
+    for step in _not_allowed_to_fail(ended.result.steps):
         failed = step.outcome in {"failed", "timeout"} and step.screen and step.screen.candidates
         if not failed or not step.screen or step.screen.candidates[0].matched:
             continue
         best = step.screen.candidates[0]
         name = f"{ended.result.name}, step {step.index} ({step.name})"
-        yield Change(name, Path(best.source).with_suffix(".json"), root / step.screen.frame, root / best.picture, best)
+        needle = Path(best.source).with_suffix(".json")
+        yield Change(name, needle, root / step.screen.frame, root / best.picture, best, step.screen.note)
 
 
-def _all(steps: Iterable[StepResult]) -> Iterator[StepResult]:
+def _not_allowed_to_fail(steps: Iterable[StepResult]) -> Iterator[StepResult]:
+    """All steps, but for those whose script wants to know only whether they fail."""
     for step in steps:
-        yield step
-        yield from _all(step.steps)
+        if not step.allowed_failure:
+            yield step
+            yield from _not_allowed_to_fail(step.steps)
 
 
 def _offer(change: Change, *, yes: bool) -> bool:
@@ -85,16 +90,22 @@ def _offer(change: Change, *, yes: bool) -> bool:
     from qa.screen.needle import read_needle
     from qa.screen.needle_file import write_picture
     from qa.screen.picture import frame_from_picture
+    from qa.screen.telling import alike
 
     _say("")
     _say(f"{change.step}: {change.candidate.needle} was not seen", bold=True)
     for area in change.candidate.areas:
-        mark = "as it was" if area.matched else f"{100 * area.similarity:.1f} % alike"
-        _say(f"  area {area.width}x{area.height} at {area.from_x},{area.from_y}: {mark}")
+        if area.kind != "exclude":
+            mark = "as it was" if area.matched else alike(area)
+            _say(f"  area {area.width}x{area.height} at {area.from_x},{area.from_y}: {mark}")
     _say(f"  was: {change.kept}")
-    _say(f"  is:  {change.screen}")
+    _say(f"  is:  {change.screen}{f' ({change.note})' if change.note else ''}")
     try:
+        if change.note and yes:
+            raise UsageError(f"the screen is no picture to compare with: {change.note}", hint="without --yes you are asked")
         needle, frame = read_needle(change.needle), frame_from_picture(change.screen)
+        if needle.size != (frame.width, frame.height):
+            _say(f"  it has {frame.width}x{frame.height} pixels; the needle was made at {needle.size[0]}x{needle.size[1]}")
         if outside := needle.description.outside(change.needle, (frame.width, frame.height)):
             raise UsageError(outside[0].replace("its picture", "the new screen"), hint="make it anew with anima-qa needle new")
         if needle.path.is_relative_to(data_folder("screenshots")) and "_data" in needle.path.parts:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qa.errors import UsageError
+from qa.errors import HostError, UsageError
 
 if TYPE_CHECKING:
     from qa.screen.needle import Needle
@@ -104,6 +104,8 @@ def _compare(paths: list[Path], screen: Path, search_ratio: float, as_json: bool
             click.echo("  -> areas were looked for near their places; --search-ratio 1 looks everywhere")
     if problems:
         return BAD_INPUT
+    if any(one.unread for one in candidates):
+        return HostError.exit_code
     return 0 if all(one.matched for one in candidates) else 1
 
 
@@ -112,7 +114,8 @@ def _record(one: Candidate) -> dict[str, Any]:
         "needle": one.name,
         "matched": one.matched,
         "error": one.error,
-        "areas": [_area(area) for area in one.areas],
+        "areas": [_area(area) for area in one.areas if area.counts],
+        **({"problems": [one.unread.message]} if one.unread else {}),
     }
 
 
@@ -126,16 +129,19 @@ def _unusable(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
+    from qa.screen.telling import alike
+
     mark = click.style("matches", fg="green") if one.matched else click.style("does not match", fg="red")
     defect = "" if one.workaround is None else f" (a workaround{f' for {one.workaround}' if one.workaround else ''})"
     click.echo(f"{one.name}: {mark}{defect}, error {one.error:.6f}")
     for area in one.areas:
         moved = "" if (area.x, area.y) == (area.from_x, area.from_y) else f", from {area.from_x},{area.from_y}"
-        read = f", read {area.text!r}" if area.kind == "text" else ""
-        click.echo(
-            f"  {'ok' if area.matched else 'no'}  {area.width}x{area.height} at {area.x},{area.y}{moved}: "
-            f"{100 * area.similarity:.2f} % of {100 * area.wanted:g} % ({area.metric}){read}"
-        )
+        read = f", read {area.text!r}" if area.kind == "text" and area.similarity is not None else ""
+        mark = "  " if area.similarity is None else "ok" if area.matched else "no"
+        told = f"{alike(area)} ({area.metric})" if area.counts else "left out"
+        click.echo(f"  {mark}  {area.width}x{area.height} at {area.x},{area.y}{moved}: {told}{read}")
+    if one.unread:
+        click.secho(f"  {one.unread.message}{f' -> {one.unread.hint}' if one.unread.hint else ''}", fg="red")
     if needle.size != size:
         click.echo(f"  the needle was made at {needle.size[0]}x{needle.size[1]} pixels, the screen has {size[0]}x{size[1]}")
 
@@ -143,9 +149,16 @@ def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
 @command.command("new")
 @click.argument("name")
 @click.option(
-    "--from", "source", type=click.Path(path_type=Path), metavar="RESULTS|SHOT.png", help="A run's folder or a picture."
+    "--from", "origin", type=click.Path(path_type=Path), metavar="RESULTS|SHOT.png", help="A run's folder or a picture."
 )
-@click.option("--image", metavar="IMAGE", help="Start this image, and take the picture of its screen.")
+@click.option("--step", metavar="INDEX", help="With a run's folder: the screen of this step, for example 3.1.")
+@click.option("--at", metavar="TIME", help="With a run's folder: what its film shows at this time since its start: 12.5s.")
+@click.option("--image", metavar="IMAGE", help="Start this image, and take the picture of its screen when that is still.")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RESULTS", help="Take the screen of the machine that a failed run kept."
+)
+@click.option("--on", metavar="MACHINE", help="With --resume or --at: the machine, where there are several.")
+@click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), help="With --image or --resume: how the machine is run.")
 @click.option(
     "--area", "areas", multiple=True, metavar="X,Y,WxH[:MATCH%[:METRIC]]",
     help="What must be seen there. Metrics: openqa, colour, exact. May be given several times.",
@@ -160,16 +173,34 @@ def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
 @click.option("--edit", is_flag=True, help="Open a page in the browser to draw the areas on the picture.")
 @click.option("--force", is_flag=True, help="Replace a needle of this name.")
 @json_option
-def new(name: str, *, folder: Path, edit: bool, force: bool, as_json: bool, **given: Any) -> int:
+def new(
+    name: str,
+    *,
+    origin: Path | None,
+    step: str | None,
+    at: str | None,
+    image: str | None,
+    resume: Path | None,
+    on: str | None,
+    accel: str | None,
+    folder: Path,
+    edit: bool,
+    force: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Make a needle out of a picture: of a run's results, of a file, or of a machine that is started for it.
 
-    Of a run's folder the screen of the last step that looked for a needle is taken, or else its last picture. With --edit and
-    no picture, the needle of this name is edited.
+    Of a run's folder the screen of the last step that looked for a needle is taken, or else its last picture; --step and --at
+    name another moment. With --edit and no picture, the needle of this name is edited.
     """
     from qa.cli.needle_new import Wish, make
+    from qa.cli.needle_source import Source
     from qa.cli.output import print_json
+    from qa.deadline import parse_duration
 
-    path = make(name, folder, Wish(**given), edit=edit, force=force)
+    source = Source(origin, step, None if at is None else parse_duration(at), image, resume, on, accel)
+    path = make(name, folder, source, Wish(**given), edit=edit, force=force)
     if as_json:
         print_json({"needle": name, "file": str(path), "picture": str(path.with_suffix(".png"))})
     else:

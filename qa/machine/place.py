@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from qa.machine.base import Pattern
-from qa.screen.sight import Candidate, Sight
+from qa.screen.sight import Candidate
 
 Point = Annotated[
     tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]],
@@ -78,18 +78,12 @@ def _point_of_needle(arguments: Any) -> None:
         raise ValueError("point belongs to a needle")
 
 
-def click_point(sight: Sight, match: Candidate, point: str) -> tuple[int, int]:
-    """Where to click on a needle that was seen: its click point, or the middle of its last area, as openQA has it.
+def click_point(match: Candidate, point: str) -> tuple[int, int]:
+    """Where to click on a needle that was seen.
 
     Raises:
         KeyError: it has no click point of that name; with the names that there are.
     """
-    points = match.click_points
-    if point or len(points) > 1:
-        if point not in points:
-            raise KeyError(", ".join(filter(None, points)))
-        return points[point]
-    if points:
-        return next(iter(points.values()))
-    area = [one for one in match.areas if one.kind != "exclude"][-1]
-    return min(area.x + area.width // 2, sight.frame.width - 1), min(area.y + area.height // 2, sight.frame.height - 1)
+    if point not in match.click_points:
+        raise KeyError(", ".join(filter(None, match.click_points)))
+    return match.click_points[point]

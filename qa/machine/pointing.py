@@ -184,7 +184,7 @@ class Pointing(Seeing, Reading, Hands):
         match = sight.match
         assert match is not None  # a look without one is an error
         try:
-            return click_point(sight, match, point)
+            return click_point(match, point)
         except KeyError as error:
             wanted = f"no click point {point!r}" if point else "several click points"
             hint = f"name one with point: {error.args[0]}" if error.args[0] else "leave point out, or give it that click point"

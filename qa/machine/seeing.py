@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,8 @@ from qa.errors import CheckFailed, DeadlineExceeded, MachineError, UsageError
 from qa.machine.base import WAIT_LIMIT, Duration
 from qa.machine.looking import Looking
 from qa.screen.frames import Frame
-from qa.screen.sight import AreaMatch, Candidate, Sight
+from qa.screen.sight import Candidate, Sight
+from qa.screen.telling import alike, worst
 from qa.screen.watch import new_frames
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ SHARE = 10
 """While a screen never stands still, a look through the whole of it takes at most one part in so many of the time."""
 TOLD = 5
 """Needles that are told of when none was seen."""
+LAST_LOOK = 10.0
+"""Seconds for the last look, when time is up: enough for some hundred needles, which must not keep a step for minutes."""
 
 Words = str | list[str]
 WantedNeedle = Annotated[Words | None, Field(description="Name or tag of a needle, or several of which one must be seen.")]
@@ -113,7 +116,7 @@ class Seeing(Looking):
         try:
             return await self._guarded(self._seek(needles, wanted, search_ratio, watch), deadline, wanted)
         except DeadlineExceeded:
-            sight = await self._look(await self._newest(watch), needles, wanted, 1.0, only_match=False)
+            sight = await self._last_look(await self._newest(watch), needles, wanted)
         if sight.match:
             return sight
         raise _not_seen(sight, needles, deadline)
@@ -141,12 +144,25 @@ class Seeing(Looking):
                 raise
             return watch.frame
 
-    async def _look(
-        self, frame: Frame, needles: Sequence[Needle], wanted: str, search_ratio: float, *, only_match: bool = True
-    ) -> Sight:
+    async def _look(self, frame: Frame, needles: Sequence[Needle], wanted: str, search_ratio: float) -> Sight:
         from qa.screen.look import look_for  # noqa: PLC0415 -- loads numpy, which takes 0.1 s
 
-        return Sight(frame, wanted, await look_for(frame, needles, search_ratio, only_match=only_match))
+        sight = Sight(frame, wanted, await look_for(frame, needles, search_ratio, only_match=True))
+        _check_readable(sight, needles)
+        return sight
+
+    async def _last_look(self, frame: Frame, needles: Sequence[Needle], wanted: str) -> Sight:
+        """At the whole screen: whether one matches, and else how much they lack."""
+        from qa.screen.look import look_for  # noqa: PLC0415 -- as above
+
+        sight = Sight(frame, wanted)
+        for only_match in (True, False):  # of many needles the one that matches is found, before time is spent on the others
+            candidates = await look_for(frame, needles, 1.0, only_match=only_match, limit=LAST_LOOK)
+            sight = replace(sight, candidates=candidates)
+            if sight.match:
+                break
+        _check_readable(sight, needles)
+        return sight
 
 
 async def _with_rests(frames: AsyncGenerator[Frame]) -> AsyncGenerator[tuple[Frame, bool]]:
@@ -174,36 +190,39 @@ def _words(given: Words | None) -> list[str]:
     return [given] if isinstance(given, str) else list(given or ())
 
 
+def _check_readable(sight: Sight, needles: Sequence[Needle]) -> None:
+    """Raise why no text could be read where all needles have one: none of them will ever be seen."""
+    unread = [one.unread for one in sight.candidates if one.unread]
+    if len(unread) == len(needles):
+        raise unread[0]
+
+
 def _not_seen(sight: Sight, needles: Sequence[Needle], deadline: Deadline) -> NeedleNotSeen:
     best = sight.candidates[0]
     message = f"{sight.wanted} was not on the screen within {deadline.describe()}"
     if sight.frame.state != "picture":
         message += f"; the screen is {sight.frame.describe()}"
     else:
-        several = len(sight.candidates) > 1
-        message += f"; nearest: {best.name}, {_worst(best)}" if several else f": {_worst(best)}"
-    sizes = {one.name: one.size for one in needles}
-    size = (sight.frame.width, sight.frame.height)
+        message += f"; nearest: {best.name}, {_worst(best)}" if len(needles) > 1 else f": {_worst(best)}"
+    made_at, size = next(one.size for one in needles if one.picture == best.picture), (sight.frame.width, sight.frame.height)
+    if made_at != size:
+        which = "the needle" if len(needles) == 1 else best.name
+        message += f"; the screen has {size[0]}x{size[1]} pixels, and {which} was made at {made_at[0]}x{made_at[1]}"
     hint = "the report shows both pictures; anima-qa run --accept takes the screen as the new reference"
-    if all(one != size for one in sizes.values()):
-        width, height = sizes[best.name]
-        message += f"; the screen has {size[0]}x{size[1]} pixels, and the needle was made at {width}x{height}"
+    for one in sight.candidates:
+        if one.unread:
+            message += f"; the text of {one.name} could not be read: {one.unread.message}"
+            hint = one.unread.hint or hint
+            break
+    if len(sight.candidates) < len(needles):
+        message += f"; only {len(sight.candidates)} of {len(needles)} needles could be compared in {LAST_LOOK:g} s"
     return NeedleNotSeen(message, evidence={"needles": _table(sight.candidates)}, hint=hint, result=sight)
 
 
 def _worst(candidate: Candidate) -> str:
     """The area of a needle that lacks most, in words."""
-    missed = [area for area in candidate.areas if not area.matched]
-    return _percent(min(missed, key=lambda area: area.similarity - area.wanted))
-
-
-def _percent(area: AreaMatch) -> str:
-    return f"{_rounded_down(area.similarity)} % alike, {100 * area.wanted:g} % wanted"
-
-
-def _rounded_down(similarity: float) -> str:
-    """Percent with one digit; 95.96 is not yet 96."""
-    return f"{int(similarity * 1000 + 1e-9) / 10:g}"
+    area = worst([area for area in candidate.areas if not area.matched])
+    return alike(area) if area else "its text was not read"
 
 
 def _table(candidates: Sequence[Candidate]) -> str:
@@ -211,9 +230,10 @@ def _table(candidates: Sequence[Candidate]) -> str:
     for one in candidates[:TOLD]:
         lines.append(f"{one.name}{' (workaround)' if one.workaround is not None else ''}")
         for area in one.areas:
-            mark = "ok" if area.matched else "no"
-            read = f", read {area.text!r}" if area.kind == "text" else ""
-            lines.append(f"  {mark}  {area.width}x{area.height} at {area.x},{area.y}: {_percent(area)} ({area.metric}){read}")
+            mark = "  " if area.similarity is None else "ok" if area.matched else "no"
+            read = f", read {area.text!r}" if area.kind == "text" and area.similarity is not None else ""
+            told = f"{alike(area)} ({area.metric})" if area.counts else "left out"
+            lines.append(f"  {mark}  {area.width}x{area.height} at {area.x},{area.y}: {told}{read}")
     if len(candidates) > TOLD:
         lines.append(f"and {len(candidates) - TOLD} more")
     return "\n".join(lines)

@@ -81,7 +81,8 @@ class Stillness(Looking):
                 failure.result = Sight(watch.frame, wanted, marks=_marks(watch, still))  # type: ignore[attr-defined]
             raise failure from None
         assert watch.frame
-        return Sight(watch.frame, f"still for {format_duration(watch.still_for)}")
+        seen = f", {watch.frame.note}" if watch.frame.note else ""  # a black screen is still, and seldom what was waited for
+        return Sight(watch.frame, f"still for {format_duration(watch.still_for)}{seen}")
 
     async def _become_still(self, watch: StillWatch, still: float) -> None:
         while True:

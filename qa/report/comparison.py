@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from qa.report.text import one_line
 from qa.scenario.results import AreaResult, CandidateResult, ScreenResult, StepResult
+from qa.screen.telling import alike, lowest, percent, percent_wanted, tile, worst
 
 AREAS = 12
 """Areas of a needle that are told in words: few have more, and the page has all."""
@@ -42,41 +42,38 @@ def screen_text(screen: ScreenResult) -> str:
     best, *others = screen.candidates
     more = f", the best of {len(others) + 1}" if others else ""
     lines = [f"{best.needle}{more}: {summary_of(best)}"]
-    lines += [_line(number, area) for number, area in enumerate(best.areas[:AREAS], 1)]
+    lines += [_line(number, area) for number, area in numbered(best.areas)[:AREAS]]
     lines += [f"and {len(best.areas) - AREAS} other areas"] if len(best.areas) > AREAS else []
     return one_line(screen.note) + "\n" * bool(screen.note) + "\n".join(one_line(line) for line in lines)
 
 
+def numbered(areas: Sequence[AreaResult]) -> list[tuple[int, AreaResult]]:
+    """Areas with their numbers in the needle; an older result has none."""
+    return [(area.number or place, area) for place, area in enumerate(areas, 1)]
+
+
 def _line(number: int, area: AreaResult) -> str:
     place = f"{number}  {area.width}x{area.height} at {area.x},{area.y}"
-    if area.kind == "exclude":
-        return f"{place}: left out"
-    verdict = "matches" if area.matched else f"differs, {percent(area.wanted)} wanted"
+    if area.similarity is None:
+        return f"{place}: {'left out' if area.kind == 'exclude' else 'not read'}"
     read = f", reads {area.text!r}" if area.text else ""
-    return f"{place}: {percent(area.similarity)} alike, {verdict}{read}"
-
-
-def percent(similarity: float) -> str:
-    """``82.3 %``, rounded down: what does not match never looks as if it did."""
-    return f"{math.floor(similarity * 1000 + 1e-6) / 10:g} %"
-
-
-def worst(areas: Sequence[AreaResult]) -> AreaResult | None:
-    """The area that lacks most of what is wanted of it."""
-    counting = [area for area in areas if area.kind != "exclude"]
-    return min(counting, key=lambda area: area.similarity - area.wanted, default=None)
+    if area.matched:
+        return f"{place}: {percent(area.similarity)} alike, matches{read}"
+    in_tile = f"; {tile(area.worst_tile)}" if area.worst_tile else ""
+    return f"{place}: {percent(area.similarity)} alike, differs, {percent_wanted(area)} wanted{in_tile}{read}"
 
 
 def summary_of(candidate: CandidateResult) -> str:
     """``1 of 3 areas differs, the worst is 82.3 % alike``."""
-    counting = [area for area in candidate.areas if area.kind != "exclude"]
+    counting = [area for area in candidate.areas if area.similarity is not None]
     differ = sum(not area.matched for area in counting)
-    lowest = worst(candidate.areas)
-    if lowest is None:
-        return "it has no area that is compared"
-    alike = f"{percent(lowest.similarity)} alike"
+    nearest = worst(counting)
+    if nearest is None:
+        unread = any(area.kind == "text" for area in candidate.areas)
+        return "its text was not read" if unread else "it has no area that is compared"
+    told = f"{percent(lowest(nearest))} alike"
     if not differ:
-        return f"all {len(counting)} areas match, the worst is {alike}" if len(counting) > 1 else f"its area is {alike}"
+        return f"all {len(counting)} areas match, the worst is {told}" if len(counting) > 1 else f"its area is {told}"
     if len(counting) == 1:
-        return f"its area is {alike}, {percent(lowest.wanted)} wanted"
-    return f"{differ} of {len(counting)} areas differ{'s' if differ == 1 else ''}, the worst is {alike}"
+        return f"its area is {alike(nearest)}"
+    return f"{differ} of {len(counting)} areas differ{'s' if differ == 1 else ''}, the worst is {told}"

@@ -29,6 +29,17 @@ class CommandOutcome(Result):
     duration_s: float
 
 
+class TileResult(Result):
+    """The part of an area that differs most, on the screen. Pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    similarity: float
+    wanted: float
+
+
 class AreaResult(Result):
     """An area of a needle, where it was found on the screen, and how well. Pixels."""
 
@@ -39,11 +50,13 @@ class AreaResult(Result):
     height: int
     from_x: int = Field(description="Where it lies in the needle's picture.")
     from_y: int
-    similarity: float = Field(description="0 to 1.")
+    similarity: float | None = Field(description="0 to 1; null for what was not compared: excluded areas, texts not read.")
     wanted: float = Field(description="The similarity from which on it matches.")
     matched: bool
     metric: str
     text: str = Field("", description="What was read there, for text areas.")
+    worst_tile: TileResult | None = Field(None, description="Where each tile must be alike too, the one that is least so.")
+    number: int = Field(0, description="Which of the needle's areas it is, from 1.")
 
 
 class CandidateResult(Result):

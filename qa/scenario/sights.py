@@ -62,9 +62,9 @@ def _candidate(folder: ResultsFolder, candidate: Candidate) -> CandidateResult:
         source=str(candidate.picture),
         picture=_copy(folder, candidate.picture),
         matched=candidate.matched,
-        error=round(candidate.error, 6),
+        error=candidate.error,
         workaround=candidate.workaround,
-        areas=[AreaResult(**{**asdict(area), "similarity": round(area.similarity, 4)}) for area in candidate.areas],
+        areas=[AreaResult(**asdict(area)) for area in candidate.areas],
     )
 
 

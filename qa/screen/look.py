@@ -3,48 +3,92 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 
-from qa.errors import ToolMissing
+from qa.errors import HostError
 from qa.screen.frames import Frame
 from qa.screen.matching import candidate_of, compare_areas, matching_areas, ranked, scene_of
+from qa.screen.metrics import Scene
 from qa.screen.needle import Area, Needle
 from qa.screen.sight import AreaMatch, Candidate
 
 
 async def look_for(
-    frame: Frame, needles: Sequence[Needle], search_ratio: float, *, only_match: bool = False
+    frame: Frame, needles: Sequence[Needle], search_ratio: float, *, only_match: bool = False, limit: float | None = None
 ) -> tuple[Candidate, ...]:
     """Compare ``frame`` with each of the needles, the best first; beside the event loop, since it takes milliseconds.
 
     Args:
         search_ratio: 0 looks within each area's margin; 1 in the whole screen.
-        only_match: leave out needles that do not match, which is quicker than to tell how much they lack.
+        only_match: leave out needles that do not match, which is quicker than to tell how much they lack. Those whose texts
+            could not be read stay, since they might.
+        limit: seconds after which no further needle is compared, and no further text is read; one is always compared.
 
     Raises:
         NeedleError: a needle's picture cannot be read.
-        ToolMissing: a needle has a text, and what reads texts is not installed.
     """
-    compare = matching_areas if only_match else compare_areas
-    found = await asyncio.to_thread(lambda: [compare(scene_of(frame), one, search_ratio) for one in needles])
+    end = time.monotonic() + limit if limit is not None else math.inf
+    given_up = threading.Event()
+    try:
+        found = await asyncio.to_thread(
+            _compared, scene_of(frame), needles, search_ratio, only_match, lambda: given_up.is_set() or time.monotonic() > end
+        )
+    finally:
+        given_up.set()  # a thread cannot be cancelled
     candidates = []
-    for needle, areas in zip(needles, found, strict=True):
-        if areas is not None:
-            candidate = candidate_of(needle, areas | await _texts(frame, needle, areas))
-            if candidate.matched or not only_match:
-                candidates.append(candidate)
+    for needle, areas in found:
+        texts, unread = await _texts(frame, needle, areas, end)
+        candidate = candidate_of(needle, areas | texts, unread)
+        if candidate.matched or unread or not only_match:
+            candidates.append(candidate)
     return ranked(candidates)
 
 
-async def _texts(frame: Frame, needle: Needle, areas: Mapping[int, AreaMatch]) -> dict[int, AreaMatch]:
-    """What became of the text areas. Reading is slow, so that is done only where it can still decide."""
+def _compared(
+    scene: Scene, needles: Sequence[Needle], search_ratio: float, only_match: bool, is_over: Callable[[], bool]
+) -> list[tuple[Needle, dict[int, AreaMatch]]]:
+    """What became of the needles' areas; of those that match only, where no more is wanted."""
+    compare = matching_areas if only_match else compare_areas
+    found = []
+    for number, needle in enumerate(needles):
+        if number and is_over():
+            break
+        areas = compare(scene, needle, search_ratio)
+        if areas is not None:
+            found.append((needle, areas))
+    return found
+
+
+async def _texts(
+    frame: Frame, needle: Needle, areas: Mapping[int, AreaMatch], end: float
+) -> tuple[dict[int, AreaMatch], HostError | None]:
+    """What became of the text areas, and why they could not be read. Reading is slow: it is done only where it can decide."""
     decides = all(one.matched for one in areas.values())
-    texts = {number: area for number, area in enumerate(needle.areas) if area.type == "ocr" and area.refstr}
-    return {number: await _read(frame, area) if decides else _text_match(area, "", 0.0) for number, area in texts.items()}
+    found, unread = {}, None
+    for number, area in enumerate(needle.areas):
+        if area.type == "ocr" and area.refstr:
+            found[number] = _text_match(area, "", None)
+            if decides and not unread:
+                try:
+                    async with asyncio.timeout(None if end == math.inf else max(end - time.monotonic(), 0)):
+                        found[number] = await _read(frame, area)
+                except TimeoutError:
+                    decides = False
+                except HostError as error:
+                    unread = error
+    return found, unread
 
 
 async def _read(frame: Frame, area: Area) -> AreaMatch:
+    """What is read in an area.
+
+    Raises:
+        HostError: what reads texts is not installed, or failed.
+    """
     from qa.screen.text import Box, read_frame  # noqa: PLC0415 -- most needles have no text
 
     x, y, width, height = area.box
@@ -52,8 +96,8 @@ async def _read(frame: Frame, area: Area) -> AreaMatch:
     if width <= 0 or height <= 0:
         return _text_match(area, "", 0.0)
     read = await read_frame(frame, region=Box(x, y, width, height))
-    if read.hint:
-        raise ToolMissing(read.note, hint=read.hint)
+    if read.failed:
+        raise HostError(read.note, hint=read.hint or None)
     return _text_match(area, read.text, likeness(area.refstr or "", read.text))
 
 
@@ -63,8 +107,8 @@ def likeness(wanted: str, read: str) -> float:
     return SequenceMatcher(None, one, other, autojunk=False).ratio() if one or other else 1.0
 
 
-def _text_match(area: Area, text: str, similarity: float) -> AreaMatch:
+def _text_match(area: Area, text: str, similarity: float | None) -> AreaMatch:
     return AreaMatch(
         "text", area.xpos, area.ypos, area.width, area.height, area.xpos, area.ypos,
-        similarity, area.wanted, similarity >= area.wanted, "text", text,
+        similarity, area.wanted, similarity is not None and similarity >= area.wanted, "text", text,
     )  # fmt: skip

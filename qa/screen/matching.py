@@ -7,9 +7,11 @@ differences: excluded parts move with the area that they are in, and a margin or
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from qa.errors import HostError
 from qa.screen.correlation import SLACK, SPARSE, Field, Indexes, Integers, Small, places_within
 from qa.screen.frames import Frame
 from qa.screen.judging import judged
@@ -20,8 +22,6 @@ from qa.screen.target import Place, Target, targets_of
 
 WIDEST_MARGIN = 1024
 """Pixels around an area's place that a search ratio of 1 looks through: the whole of most screens."""
-AS_GOOD = 10
-"""Sums of squared differences that are larger than the smallest by no more count as equal; the nearest place wins."""
 AT_ONCE = 20_000_000
 """Pixels beside excluded ones that are compared one by one; beyond that, transforms are quicker."""
 
@@ -50,7 +50,7 @@ def find(scene: Scene, target: Target, margin: int, *, only_match: bool = False)
     right, bottom = min(screen_width, x + width + margin), min(screen_height, y + height + margin)
     if right - left < width or bottom - top < height:
         return None
-    if x + width <= right and y + height <= bottom and (place := target.at(scene, x, y)).total <= AS_GOOD:
+    if x + width <= right and y + height <= bottom and (place := target.at(scene, x, y)).total <= target.as_good:
         return place  # none can be better by more than what counts as equal, and none is nearer
     window = left, top, right, bottom
     few = _few(scene, target, window)
@@ -58,7 +58,7 @@ def find(scene: Scene, target: Target, margin: int, *, only_match: bool = False)
         return None
     if few is None or not len(few[0]):
         totals = _totals(scene, target, window)
-        rows, columns = np.nonzero(totals <= totals.min() + AS_GOOD)
+        rows, columns = np.nonzero(totals <= totals.min() + target.as_good)
     else:
         rows, columns = few
     nearest = int(np.argmin((rows + top - y) ** 2 + (columns + left - x) ** 2))
@@ -70,7 +70,7 @@ def _few(scene: Scene, target: Target, window: Window) -> tuple[Indexes, Indexes
     left, top, _, _ = window
     if target.area.wanted <= 0:
         return None
-    most = target.most + AS_GOOD
+    most = target.most + target.as_good
     fields = scene.fields(target.area.metric, window)
     found = places_within(fields, target.smalls, most)
     if found is None:
@@ -88,7 +88,7 @@ def _few(scene: Scene, target: Target, window: Window) -> tuple[Indexes, Indexes
         total = target.at(scene, column + left, row + top).total
         if total <= most:
             good.append((total, row, column))
-            most = min(most, total + AS_GOOD)
+            most = min(most, total + target.as_good)
     best = sorted((row, column) for total, row, column in good if total <= most)
     return np.array([row for row, _ in best], np.intp), np.array([column for _, column in best], np.intp)
 
@@ -121,10 +121,10 @@ def _with_edges(scene: Scene, target: Target, window: Window, totals: Integers) 
 
     lowest = np.unravel_index(int(totals.argmin()), totals.shape)
     best = int(whole(*(np.array([index]) for index in lowest))[0])
-    rows, columns = np.nonzero(totals <= best + AS_GOOD)
+    rows, columns = np.nonzero(totals <= best + target.as_good)
     if len(rows) * pixels > AT_ONCE:
         return totals + _edges_everywhere(scene, target, window)
-    result = np.full_like(totals, np.iinfo(np.int64).max - AS_GOOD)
+    result = np.full_like(totals, np.iinfo(np.int64).max - target.as_good)
     result[rows, columns] = whole(rows, columns)
     return result
 
@@ -179,19 +179,36 @@ def _margin(target: Target, search_ratio: float) -> int:
     return int(target.area.margin + search_ratio * (WIDEST_MARGIN - target.area.margin))
 
 
-def candidate_of(needle: Needle, found: dict[int, AreaMatch]) -> Candidate:
-    """A needle with what was found of its areas; ``found`` has each one's number."""
-    areas = tuple(found[number] for number in sorted(found))
-    lacks = [(1 - area.similarity) ** 2 for area in areas]
+def candidate_of(needle: Needle, found: dict[int, AreaMatch], unread: HostError | None = None) -> Candidate:
+    """A needle with what was found of its areas; ``found`` has each one's index.
+
+    Args:
+        unread: why its texts could not be read.
+    """
+    areas = tuple(replace(found[index], number=index + 1) for index in sorted(found))
+    lacks = [(1 - area.similarity) ** 2 for area in areas if area.similarity is not None]
     return Candidate(
         needle.name,
         needle.picture,
         matched=bool(areas) and all(area.matched for area in areas),
-        error=sum(lacks) / len(lacks) if lacks else 0.0,
-        areas=areas,
+        error=sum(lacks) / len(lacks) if lacks else 1.0,
+        areas=(*areas, *_excluded(needle, found)),
         workaround=needle.workaround,
         click_points=_click_points(needle, found),
+        unread=unread,
     )
+
+
+def _excluded(needle: Needle, found: dict[int, AreaMatch]) -> Iterator[AreaMatch]:
+    """The excluded areas where they had no say: moved as the areas are that they are in."""
+    for index, area in enumerate(needle.areas):
+        if area.type == "exclude":
+            around = [seen for other, seen in found.items() if seen.kind == "match" and area.overlaps(needle.areas[other])]
+            for right, down in dict.fromkeys((seen.x - seen.from_x, seen.y - seen.from_y) for seen in around):
+                yield AreaMatch(
+                    "exclude", area.xpos + right, area.ypos + down, area.width, area.height, area.xpos, area.ypos,
+                    similarity=None, wanted=0.0, matched=True, number=index + 1,
+                )  # fmt: skip
 
 
 def ranked(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

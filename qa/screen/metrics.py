@@ -31,6 +31,8 @@ BAND = 64
 """Rows of a picture that are prepared at once."""
 TILE = 16
 """Pixels along the side of a tile for ``worst_tile``: two letters of a console."""
+HALF = TILE // 2
+"""Pixels from one tile to the next."""
 
 
 def grey_of(rgb: Bytes) -> Bytes:

@@ -73,6 +73,7 @@ class Area(_Part):
     metric: Literal["openqa", "colour", "exact"] = "openqa"
     worst_tile: Percent | None = Field(None, description="Percent that each tile of 16x16 pixels must reach.")
     refstr: str | None = Field(None, validation_alias=AliasChoices("refstr", "text"))
+    id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = Field(None, description="Its name for other tools.")
 
     @property
     def wanted(self) -> float:
@@ -83,6 +84,11 @@ class Area(_Part):
     def box(self) -> tuple[int, int, int, int]:
         """x, y, width, height."""
         return self.xpos, self.ypos, self.width, self.height
+
+    def overlaps(self, other: Area) -> bool:
+        """Whether they have pixels in common."""
+        across = self.xpos < other.xpos + other.width and other.xpos < self.xpos + self.width
+        return across and self.ypos < other.ypos + other.height and other.ypos < self.ypos + self.height
 
 
 class Property(_Part):
@@ -120,6 +126,8 @@ class Description(_Part):
             raise ValueError("of several click points each needs an id")
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise ValueError(f"two click points have the id {twice[0]!r}")
+        if twice := [name for name, count in Counter(area.id for area in self.area if area.id).items() if count > 1]:
+            raise ValueError(f"two areas have the id {twice[0]!r}")
         return self
 
 

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa.errors import UsageError
+from qa.screen.frames import MAX_PIXELS, Frame
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from qa.screen.frames import Frame
-
 MAX_SIDE = 16384
 """Pixels. No screen is wider or higher."""
-MAX_PIXELS = 64 << 20
-"""An array of three bytes for each takes 200 MB."""
 MAX_BYTES = 256 << 20
 """The largest picture within the other limits, if it cannot be compressed at all."""
 
@@ -79,8 +76,6 @@ def frame_from_picture(path: Path) -> Frame:
     Raises:
         PictureError: see `read_picture`.
     """
-    from qa.screen.frames import Frame  # noqa: PLC0415 -- needles are checked without frames
-
     pixels = read_picture(path)
     height, width, _ = pixels.shape
     return Frame(width, height, b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
@@ -101,6 +96,6 @@ def _size(path: Path, content: bytes) -> tuple[int, int]:
         raise PictureError(f"{path} is not a PNG picture", hint="save it as PNG")
     width, height = struct.unpack(">II", content[16:24])
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        limit = f"at most {MAX_SIDE} pixels wide and high, and {MAX_PIXELS >> 20} million in all"
+        limit = f"at most {MAX_SIDE} pixels wide and high, and {MAX_PIXELS // 1_000_000} million in all"
         raise PictureError(f"{path} is {width}x{height} pixels: no screen is of that size", hint=f"pictures may be {limit}")
     return width, height

@@ -13,6 +13,9 @@ from qa.screen.correlation import Indexes, Small
 from qa.screen.metrics import GREEN, WHOLLY_EXCLUDED, Bytes, Flags, Scene, mean_square_of, neighbours
 from qa.screen.needle import Area, Needle
 
+AS_GOOD = 10
+"""openQA's: sums of squared differences that are larger than the smallest by no more count as equal; the nearest place wins."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -46,10 +49,22 @@ class Target:
         places = [(pattern, np.nonzero(self.patterns == pattern)) for pattern in found]
         return [(pattern, rows, columns) for pattern, (rows, columns) in places]
 
-    @property
+    @cached_property
+    def counting(self) -> Flags:
+        """The pixels that are not excluded."""
+        if self.patterns is None:
+            return np.ones(self.planes[0].shape, bool)
+        return np.asarray(self.patterns != WHOLLY_EXCLUDED)
+
+    @cached_property
     def counted(self) -> int:
         """How many pixels count."""
-        return self.planes[0].size if self.free is None else int(self.free.sum())
+        return int(self.counting.sum())
+
+    @property
+    def as_good(self) -> int:
+        """By how much a sum may be larger than the smallest and count as equal."""
+        return 0 if self.area.metric == "exact" else AS_GOOD
 
     @property
     def most(self) -> float:

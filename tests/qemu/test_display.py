@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from qa.errors import QemuFailed
 from qa.qemu.monitor import Monitor
 from qa.screen.frames import Camera, Frame
 
 
 @asynccontextmanager
-async def display(device: str) -> AsyncGenerator[Frame]:
+async def display(device: str | None) -> AsyncGenerator[Frame]:
     """The first frame of a machine whose processors never ran."""
     program = shutil.which("qemu-system-x86_64")
     assert program
@@ -33,9 +34,8 @@ async def display(device: str) -> AsyncGenerator[Frame]:
         "-S",
         "-vga",
         "none",
-        "-device",
-        device,
     ]
+    argv += ["-device", device] if device else []
     argv += ["-chardev", f"socket,id=qmp,fd={far.fileno()}", "-mon", "chardev=qmp,mode=control"]
     process = await asyncio.create_subprocess_exec(*argv, pass_fds=[far.fileno()])
     far.close()
@@ -56,6 +56,13 @@ async def test_qemus_own_pictures_are_known(device: str, state: str) -> None:
     async with display(device) as frame:
         assert frame.state == state
         assert frame.describe().startswith("640x480, the display is ")
+
+
+async def test_a_machine_without_a_display_says_so() -> None:
+    with pytest.raises(QemuFailed, match=r"^the machine has no display$") as caught:
+        async with display(None):
+            pass
+    assert "read_console" in (caught.value.hint or "")
 
 
 async def test_a_pixel_more_is_a_picture_of_the_guests() -> None:

@@ -53,6 +53,15 @@ def drag(browser: Browser, start: tuple[int, int], end: tuple[int, int]) -> None
         browser._call("Input.dispatchMouseEvent", type=kind, x=left + x, y=top + y, button="left", buttons=1, clickCount=1)
 
 
+def click(browser: Browser, at: tuple[int, int], *, modifiers: int) -> None:
+    left, top = browser.evaluate("(r => [r.x, r.y])(document.getElementById('sheet').getBoundingClientRect())")
+    for kind in ("mousePressed", "mouseReleased"):
+        browser._call(
+            "Input.dispatchMouseEvent", type=kind, x=left + at[0], y=top + at[1], button="left", buttons=1, clickCount=1,
+            modifiers=modifiers,
+        )  # fmt: skip
+
+
 def press(browser: Browser, key: str, **more: Any) -> None:
     code = {"ArrowRight": 39, "ArrowDown": 40, "Delete": 46}.get(key, ord(key.upper()[0]))
     for kind in ("keyDown", "keyUp"):
@@ -82,6 +91,17 @@ def test_areas_are_drawn_moved_and_resized_with_the_mouse(browser: Browser, serv
         {**NEEDLE["area"][0], "xpos": 0, "ypos": 0},  # type: ignore[dict-item]
         {"type": "match", "xpos": 290, "ypos": 220, "width": 140, "height": 80},
     ]
+
+
+def test_a_click_with_shift_places_a_click_point_with_an_id(browser: Browser, server: PageServer) -> None:
+    drag(browser, (300, 200), (420, 260))
+    for at in ((60, 50), (330, 210), (50, 40)):  # the first one twice: it moves
+        click(browser, at, modifiers=8)
+    browser.evaluate("""(input => { input.value = "ok"; input.dispatchEvent(new Event("change")); })(
+        document.querySelectorAll("#list fieldset")[1].querySelector(".row:last-of-type label:last-child input"))""")
+    first, second = saved(browser, server)["area"]
+    assert first == {**NEEDLE["area"][0], "click_point": {"xpos": 10, "ypos": 10, "id": "point1"}}  # type: ignore[dict-item]
+    assert second["click_point"] == {"xpos": 30, "ypos": 10, "id": "ok"}
 
 
 def test_keys_alone_are_enough(browser: Browser, server: PageServer) -> None:

@@ -29,16 +29,24 @@ def test_a_screen_that_changed_is_told_and_accepted(program: Program) -> None:
     before = (needles / "mine.png").read_bytes()
     shutil.copy(SHIPPED / "builtin-welcome.png", needles / "known.png")
     known = json.loads((needles / "known.json").read_text())
-    (needles / "known.json").write_text(json.dumps({**known, "properties": [{"name": "workaround", "value": "bug 1"}]}))
+    first_area = known["area"][0]
+    clock = {"xpos": first_area["xpos"] + 8, "ypos": first_area["ypos"] + 8, "width": 16, "height": 16, "type": "exclude"}
+    known |= {"area": [clock, *known["area"]], "properties": [{"name": "workaround", "value": "bug 1"}]}
+    (needles / "known.json").write_text(json.dumps(known))
 
     refused = program.run("run", program.script(SCRIPT), "--accept")
     assert (refused.status, "--accept --yes takes all" in refused.stderr) == (2, True)
 
-    first = program.run_script(SCRIPT, "--accept", "--yes", "--no-keep-failed")
+    first = program.run_script(SCRIPT, "--accept", "--yes")
     assert first.status == 1, first.text
     shipped, soft, failed = first.result["steps"]
     assert [step["outcome"] for step in (shipped, soft, failed)] == ["passed", "passed", "failed"]
     assert soft["detail"] == "needle known, a workaround for bug 1"
+    areas = soft["screen"]["candidates"][0]["areas"]
+    assert [(area["number"], area["kind"], area["similarity"]) for area in areas] == [
+        (2, "match", 1.0), (3, "match", 1.0), (1, "exclude", None),
+    ]  # fmt: skip
+    assert f"16x16 at {clock['xpos']},{clock['ypos']}" in (first.folder / "report.html").read_text()
     (candidate,) = failed["screen"]["candidates"]
     assert (candidate["needle"], candidate["matched"]) == ("mine", False)
     assert [area["matched"] for area in candidate["areas"]] == [False, False]
@@ -47,5 +55,17 @@ def test_a_screen_that_changed_is_told_and_accepted(program: Program) -> None:
     assert "mine was not seen" in first.stderr
     assert f"changed: {needles / 'mine.png'}" in first.stderr
 
+    run = first.folder
     second = program.run_script(SCRIPT)
     assert second.status == 0, second.text
+
+    area = ("--area", "0,0,300x200:100%:exact")
+    for name, source in (("kept", ("--resume", run)), ("started", ("--image", "builtin", "--accel", "auto"))):
+        made = program.run("needle", "new", name, *source, *area)
+        assert made.status == 0, made.text
+        seen = program.run("needle", "check", needles / "mine.json", "--screen", needles / f"{name}.png")
+        assert seen.status == 0, seen.text
+    at_step = program.run("needle", "new", "step", "--from", run, "--step", "3", *area)
+    assert at_step.status == 0, at_step.text
+    assert (needles / "step.png").read_bytes() == (needles / "mine.png").read_bytes()
+    assert program.leftovers() == []

@@ -69,6 +69,8 @@ def plain_search(
     smallest = min(sums.values())
     for (x, y), total in sums.items():
         distance = (x - x0) ** 2 + (y - y0) ** 2
-        if total <= smallest + 10 and (best is None or distance < (best[0] - x0) ** 2 + (best[1] - y0) ** 2):
+        if total <= smallest + (0 if metric == "exact" else 10) and (
+            best is None or distance < (best[0] - x0) ** 2 + (best[1] - y0) ** 2
+        ):
             best = (x, y, total)
     return best

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,16 @@ import pytest
 from PIL import Image
 
 from qa.deadline import Deadline
-from qa.errors import MachineOff, ToolMissing, UsageError
+from qa.errors import HostError, MachineOff, UsageError
 from qa.events import Bus, Notice
 from qa.machine import seeing
 from qa.machine.seeing import NeedleNotSeen, Seeing
 from qa.screen.frames import Frame
 from qa.screen.library import Library
+from qa.screen.look import look_for
+from qa.screen.needle import Needle, read_needle
 from qa.screen.sight import Sight
+from qa.screen.telling import percent
 
 AREA = {"xpos": 20, "ypos": 10, "width": 40, "height": 20, "type": "match"}
 
@@ -152,11 +157,6 @@ async def test_a_screen_that_changes_size_while_it_is_waited_for(tmp_path: Path)
     assert (await Screen(tmp_path, *sizes).wait_for_screen("menu")).match
 
 
-async def test_ninety_six_is_not_said_of_what_is_a_little_less(tmp_path: Path) -> None:
-    assert seeing._rounded_down(0.95999) == "95.9"
-    assert seeing._rounded_down(0.96) == "96"
-
-
 async def test_needles_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
     put(tmp_path, "menu", picture(1))
     screen = Screen(tmp_path, picture(1))
@@ -201,7 +201,7 @@ async def test_text_areas_are_compared_with_what_is_read(
 
     async def read_frame(_: Frame, *, region: Any) -> Any:
         regions.append((region.x, region.y, region.width, region.height))
-        return type("Text", (), {"text": read, "hint": "", "note": ""})()
+        return type("Text", (), {"text": read, "hint": "", "note": "", "failed": False})()
 
     monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
     text = {"xpos": 80, "ypos": 40, "width": 200, "height": 20, "type": "ocr", "refstr": "Log in here"}
@@ -218,18 +218,102 @@ async def test_text_areas_are_compared_with_what_is_read(
         assert f"read {read!r}" in caught.value.evidence["needles"]
     area = sight.candidates[0].areas[1]
     assert (area.kind, area.text, area.matched) == ("text", read, matched)
-    assert regions == [(80, 40, 80, 20)]  # what of it is on this screen
+    assert set(regions) == {(80, 40, 80, 20)}  # what of it is on this screen
     regions.clear()
     with pytest.raises(NeedleNotSeen):
         await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
     assert regions == []  # nothing is read where pixels decide already
 
 
-async def test_a_text_that_nothing_here_can_read_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def unreadable(monkeypatch: pytest.MonkeyPatch, hint: str = "apt-get install tesseract-ocr") -> None:
     async def read_frame(_: Frame, **__: Any) -> Any:
-        return type("Text", (), {"text": "", "note": "no tesseract", "hint": "apt-get install tesseract-ocr"})()
+        return type("Text", (), {"text": "", "note": "no tesseract", "hint": hint, "failed": True})()
 
     monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
+
+
+@pytest.mark.parametrize("hint", ["apt-get install tesseract-ocr", ""], ids=["missing", "failing"])
+async def test_a_text_that_nothing_here_can_read_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hint: str
+) -> None:
+    unreadable(monkeypatch, hint)
     put(tmp_path, "menu", picture(1), area=[AREA | {"type": "ocr", "refstr": "OK"}])
-    with pytest.raises(ToolMissing, match="no tesseract"):
-        await Screen(tmp_path, picture(1)).assert_screen("menu")
+    screen = Screen(tmp_path, picture(1))
+    with pytest.raises(HostError, match="no tesseract") as caught:
+        await screen.assert_screen("menu")
+    assert (caught.value.hint or "", screen.looks) == (hint, 1)
+
+
+async def test_a_text_that_cannot_be_read_keeps_no_other_needle_from_being_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable(monkeypatch)
+    text = {**AREA, "ypos": 60, "type": "ocr", "refstr": "OK"}
+    put(tmp_path, "a-text", picture(2), tags=["menu"], area=[AREA, text])
+    put(tmp_path, "menu", picture(1))
+    screen = Screen(tmp_path, picture(2), picture(1))
+    sight = await screen.assert_screen("menu")
+    assert sight.match
+    assert (sight.match.name, screen.looks) == ("menu", 2)
+    with pytest.raises(NeedleNotSeen) as caught:
+        await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
+    assert "the text of a-text could not be read: no tesseract" in caught.value.message
+    assert caught.value.hint == "apt-get install tesseract-ocr"
+
+
+async def test_a_text_that_was_not_read_hides_no_pixels_that_differ(tmp_path: Path) -> None:
+    near = picture(2)
+    near[10:20, 20:60] ^= 64
+    put(tmp_path, "near", near, tags=["menu"], area=[AREA, {**AREA, "ypos": 60, "type": "ocr", "refstr": "OK"}])
+    put(tmp_path, "far", picture(1), tags=["menu"])
+    with pytest.raises(NeedleNotSeen) as caught:
+        await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
+    best = caught.value.result.candidates[0]
+    pixels, text = best.areas
+    assert best.name == "near"
+    assert pixels.similarity
+    assert (best.error, text.similarity, text.matched) == ((1 - pixels.similarity) ** 2, None, False)
+    assert f"nearest: near, {percent(pixels.similarity)} alike" in caught.value.message
+    assert "      40x20 at 20,60: not read (text)" in caught.value.evidence["needles"].splitlines()
+
+
+async def test_the_last_look_ends_and_says_what_was_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeing, "LAST_LOOK", 0)
+    for number in range(3):
+        put(tmp_path, f"menu-{number}", picture(number), tags=["menu"])
+    screen = Screen(tmp_path, picture(9))
+    with pytest.raises(NeedleNotSeen, match="only 1 of 3 needles could be compared in 0 s"):
+        await screen.assert_screen("menu", timeout=0)
+
+
+async def test_a_look_that_is_given_up_compares_no_further_needle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, go_on, compared = threading.Event(), threading.Event(), list[str]()
+
+    def slowly(_: Any, needle: Needle, __: float) -> None:
+        compared.append(needle.name)
+        started.set()
+        go_on.wait(30)
+
+    monkeypatch.setattr("qa.screen.look.matching_areas", slowly)
+    needles = [read_needle(put(tmp_path, f"menu-{number}", picture(number))) for number in range(3)]
+    looking = asyncio.ensure_future(look_for(frame(picture(9)), needles, 1.0, only_match=True))
+    await asyncio.to_thread(started.wait, 30)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    go_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert compared == ["menu-0"]
+
+
+async def test_another_size_is_told_of_the_nearest_needle(tmp_path: Path) -> None:
+    put(tmp_path, "small", picture(2)[:90, :150], tags=["menu"])
+    put(tmp_path, "menu", picture(1))
+    like_menu, like_small = picture(1), picture(2)
+    like_menu[10:20, 20:60] ^= 64
+    like_small[10:20, 20:60] ^= 64
+    with pytest.raises(NeedleNotSeen, match="; the screen has 160x100 pixels, and small was made at 150x90"):
+        await Screen(tmp_path, like_small).assert_screen("menu", timeout=0)
+    with pytest.raises(NeedleNotSeen) as caught:
+        await Screen(tmp_path, like_menu).assert_screen("menu", timeout=0)
+    assert "was made at" not in caught.value.message

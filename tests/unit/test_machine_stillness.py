@@ -70,6 +70,10 @@ async def test_it_ends_when_nothing_has_changed_for_so_long(tmp_path: Path) -> N
     assert sight.frame.digest == painted((0, 100, 50, 50)).digest
 
 
+async def test_a_black_screen_is_still_and_said_to_be_black(tmp_path: Path) -> None:
+    assert (await ask(Screen(tmp_path, ()), "1s")).wanted == "still for 1.0 s, all black"
+
+
 async def test_what_moves_is_told_with_its_place_and_drawn(tmp_path: Path) -> None:
     screen = Screen(tmp_path, (), (CLOCK,), endless=True)
     with pytest.raises(

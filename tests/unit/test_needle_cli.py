@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import struct
 import threading
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +21,7 @@ from qa.cli import accept, needle_page
 from qa.cli.root import root
 from qa.errors import QaError, UsageError
 from qa.report.folder import ResultsFolder
-from qa.scenario.results import AreaResult, CandidateResult, RunResult, ScreenResult, StepResult
+from qa.scenario.results import AreaResult, CandidateResult, FilmResult, RunResult, ScreenResult, StepResult
 from qa.screen.needle import NeedleError, read_needle
 from qa.screen.picture import frame_from_picture
 
@@ -79,6 +81,14 @@ def test_a_needle_is_made_out_of_a_picture(here: Path) -> None:
         (["x", "--from", "shot.png"], "no area says what must be seen"),
         (["x", "--area", "1,1,2x2"], "there is no picture to make it of"),
         (["x", "--from", "shot.png", "--image", "builtin"], "--from and --image are two pictures"),
+        (["x", "--image", "builtin", "--resume", "empty"], "--image and --resume are two pictures"),
+        (["x", "--from", "empty", "--step", "1", "--at", "1s"], "--step and --at are two moments"),
+        (["x", "--from", "shot.png", "--step", "1"], "--step needs --from RESULTS"),
+        (["x", "--image", "builtin", "--at", "1s"], "--at needs --from RESULTS"),
+        (["x", "--from", "empty", "--accel", "tcg"], "--accel needs --image IMAGE, or --resume RESULTS"),
+        (["x", "--from", "empty", "--on", "vm"], "--on needs --resume RESULTS, or --at"),
+        (["x", "--from", "empty", "--at", "soon", "--area", "1,1,2x2"], "soon"),
+        (["x", "--resume", "empty", "--area", "1,1,2x2"], "empty"),
         (["x", "--from", "shot.png", "--area", "1,1"], "'1,1' is not an area"),
         (["x", "--from", "shot.png", "--area", "1,1,2x2:101%"], "area[0].match"),
         (["x", "--from", "shot.png", "--area", "60,1,20x2"], "area[0] (60,1 20x2) is not inside its picture of 64x48"),
@@ -117,10 +127,10 @@ def results(folder: Path, *steps: StepResult, outcome: Any = "failed") -> Ended:
     return cast("Ended", SimpleNamespace(folder=run, result=result))
 
 
-def step(index: str, frame: str, *candidates: CandidateResult, outcome: Any = "failed", inside: Any = ()) -> StepResult:
-    screen = ScreenResult(wanted="needle menu", frame=frame, width=64, height=48, candidates=list(candidates))
-    about = {"name": "look", "verb": "assert_screen", "started_s": 0, "duration_s": 0}
-    return StepResult(index=index, outcome=outcome, screen=screen, steps=list(inside), **about)
+def step(index: str, frame: str, *candidates: CandidateResult, inside: Any = (), note: str = "", **more: Any) -> StepResult:
+    screen = ScreenResult(wanted="needle menu", frame=frame, width=64, height=48, candidates=list(candidates), note=note)
+    about = {"name": "look", "verb": "assert_screen", "outcome": "failed", "started_s": 0, "duration_s": 0}
+    return StepResult(index=index, screen=screen, steps=list(inside), **{**about, **more})
 
 
 def test_the_picture_is_that_of_the_last_look_of_a_run(here: Path) -> None:
@@ -134,6 +144,50 @@ def test_the_picture_is_that_of_the_last_look_of_a_run(here: Path) -> None:
     run.result_json.unlink()
     new("menu", "--from", run.path, "--area", "1,1,9x9", "--force")
     assert (read_needle(here / "needles" / "menu.json").rgb == noise(12)).all()
+
+
+def test_the_picture_is_that_of_a_step(here: Path) -> None:
+    inside = step("2.1", "shots/b.png")
+    shot = step("3", "").model_copy(update={"screen": None, "evidence": ["evidence/x.txt", "shots/c.png"]})
+    bare = step("4", "").model_copy(update={"screen": None})
+    run = results(here / "results", step("1", "shots/a.png"), step("2", "shots/a.png", inside=[inside]), shot, bare).folder
+    for number, name in enumerate(("a", "b", "c")):
+        save(run.shots / f"{name}.png", noise(number + 10))
+    for index, seed in (("1", 10), ("2.1", 11), ("3", 12)):
+        assert new("menu", "--from", run.path, "--step", index, "--area", "1,1,9x9", "--force") == 0
+        assert (read_needle(here / "needles" / "menu.json").rgb == noise(seed)).all()
+    for index, said in (("4", "step 4 of .* has no picture"), ("9", "there is no step 9 in")):
+        with pytest.raises(UsageError, match=said) as caught:
+            new("other", "--from", run.path, "--step", index, "--area", "1,1,9x9")
+        assert "steps with pictures: 1, 2, 2.1, 3" in (caught.value.hint or "")
+
+
+def test_the_picture_is_that_of_a_film(here: Path) -> None:
+    def film(machine: str) -> FilmResult:
+        places = [(0.5, "a", 0, 0, 64, 48), (2.0, "b", 10, 20, 64, 48), (4.0, "c", 0, 0, 80, 60)]
+        keys = ("at", "file", "x", "y", "width", "height")
+        frames = [dict(zip(keys, (at, f"film/{name}.png", *more), strict=True)) for at, name, *more in places]
+        return FilmResult.model_validate({"machine": machine, "seen": 3, "frames": frames})
+
+    ended = results(here / "results", step("1", ""))
+    run = ended.folder
+    run.write_result(ended.result.model_copy(update={"films": [film("one")]}))
+    for name, pixels in (("a", noise(1)), ("b", noise(2, 5, 4)), ("c", noise(3, 80, 60))):
+        save(run.path / "film" / f"{name}.png", pixels)
+    later = noise(1)
+    later[20:24, 10:15] = noise(2, 5, 4)
+    for at, expected in (("0", noise(1)), ("1s", noise(1)), ("3s", later), ("1m", noise(3, 80, 60))):
+        assert new("menu", "--from", run.path, "--at", at, "--area", "1,1,9x9", "--force") == 0
+        assert (read_needle(here / "needles" / "menu.json").rgb == expected).all()
+    with pytest.raises(UsageError, match="there is no film of two in"):
+        new("menu", "--from", run.path, "--at", "1s", "--on", "two", "--area", "1,1,9x9", "--force")
+    run.write_result(ended.result.model_copy(update={"films": [film("one"), film("two")]}))
+    with pytest.raises(UsageError, match="several machines have a film"):
+        new("menu", "--from", run.path, "--at", "1s", "--area", "1,1,9x9", "--force")
+    assert new("menu", "--from", run.path, "--at", "1s", "--on", "two", "--area", "1,1,9x9", "--force") == 0
+    (run.path / "film" / "a.png").unlink()
+    with pytest.raises(UsageError, match=r"a picture of the film is gone: .*a\.png"):
+        new("menu", "--from", run.path, "--at", "1s", "--on", "two", "--area", "1,1,9x9", "--force")
 
 
 def test_a_check_without_a_screen_tells_what_is_wrong(here: Path) -> None:
@@ -168,8 +222,60 @@ def test_needles_are_run_against_a_saved_screen(here: Path) -> None:
     assert other["error"] == pytest.approx((1 - other["areas"][0]["similarity"]) ** 2)
     told = call("needle", "check", *paths, "--screen", "moved.png").output
     assert "menu: matches" in told
-    assert "ok  20x9 at 10,1, from 1,1: 100.00 % of 96 % (openqa)" in told
+    assert "ok  20x9 at 10,1, from 1,1: 100 % alike, 96 % wanted (openqa)" in told
     assert "--search-ratio 1 looks everywhere" in told
+
+
+def test_a_screen_of_sixteen_bits_with_transparency_is_compared(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9:100%:exact")
+    deep = np.full((48, 64, 4), 0x1234, ">u2")
+    deep[..., :3] = noise(1).astype(np.uint16) * 256 + 99
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
+    header = struct.pack(">IIBBBBB", 64, 48, 16, 6, 0, 0, 0)
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    ]
+    (here / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    result = call("needle", "check", "needles/menu.json", "--screen", "deep.png")
+    assert (status(result), "100 % alike" in result.output) == (0, True)
+
+
+def test_excluded_areas_are_no_part_of_the_list(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9", "--exclude", "3,3,4x4")
+    check = ("needle", "check", "needles/menu.json", "--screen", "shot.png")
+    (menu,) = json.loads(call(*check, "--json").output)
+    assert [area["x"] for area in menu["areas"]] == [1]
+    assert "      4x4 at 3,3: left out" in call(*check).output.splitlines()
+
+
+def test_what_differs_in_one_pixel_is_not_told_as_alike(here: Path) -> None:
+    new("menu", "--from", save(here / "wide.png", noise(1, 800, 600)), "--area", "0,0,800x600:100%:exact")
+    changed = noise(1, 800, 600)
+    changed[300, 300, 0] ^= 1
+    save(here / "seen.png", changed)
+    result = call("needle", "check", "needles/menu.json", "--screen", "seen.png")
+    assert status(result) == 1
+    assert "no  800x600 at 0,0: 99.9 % alike, 100 % wanted (exact)" in result.output
+
+
+def test_a_text_that_cannot_be_read_is_told_with_its_needle(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_frame(_: Any, **__: Any) -> Any:
+        return SimpleNamespace(text="", note="no tesseract", hint="install it", failed=True)
+
+    monkeypatch.setattr("qa.screen.text.read_frame", read_frame)
+    new("menu", "--from", "shot.png", "--area", "1,1,20x9")
+    new("text", "--from", "shot.png", "--area", "1,1,20x9")
+    path = here / "needles" / "text.json"
+    data = json.loads(path.read_text())
+    text = {"xpos": 9, "ypos": 9, "width": 9, "height": 9, "type": "ocr", "refstr": "OK"}
+    path.write_text(json.dumps({**data, "area": [*data["area"], text]}))
+    check = ("needle", "check", "needles", "--screen", "shot.png")
+    result = call(*check, "--json")
+    menu, unread = json.loads(result.output)
+    assert (status(result), menu["matched"], unread["matched"], unread["problems"]) == (3, True, False, ["no tesseract"])
+    assert (unread["error"], [area["similarity"] for area in unread["areas"]]) == (0.0, [1.0, None])
+    assert "  no tesseract -> install it" in call(*check).output.splitlines()
 
 
 def test_a_search_ratio_looks_further(here: Path) -> None:
@@ -270,8 +376,8 @@ def candidate(here: Path, run: str, *, matched: bool = False) -> CandidateResult
     return CandidateResult(needle="menu", source=source, picture=picture, matched=matched, error=0.25, areas=[area])
 
 
-def failed(here: Path, seen: Any, *, matched: bool = False, outcome: Any = "failed") -> Ended:
-    ended = results(here / "results", step("1", "shots/seen.png", candidate(here, "menu", matched=matched), outcome=outcome))
+def failed(here: Path, seen: Any, *, matched: bool = False, **more: Any) -> Ended:
+    ended = results(here / "results", step("1", "shots/seen.png", candidate(here, "menu", matched=matched), **more))
     save(ended.folder.path / "shots" / "seen.png", seen)
     return ended
 
@@ -284,7 +390,7 @@ def test_a_changed_screen_is_accepted_as_the_new_picture(here: Path, capsys: pyt
     assert (here / "needles" / "menu.json").read_bytes() == json_before
     said = capsys.readouterr().err
     assert "run, step 1 (look): menu was not seen" in said
-    assert "area 9x9 at 1,1: 50.0 % alike" in said
+    assert "area 9x9 at 1,1: 50 % alike, 96 % wanted" in said
     assert "1 needle changed" in said
 
 
@@ -296,6 +402,37 @@ def test_the_person_is_asked(here: Path, monkeypatch: pytest.MonkeyPatch, answer
     accept.offer([failed(here, noise(7)), failed(here, noise(8))], yes=False)  # two runs of one script: one question
     assert asked == [("take the screen as the new menu.png?", False)]
     assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(7 if changed else 1)).all()
+
+
+def test_what_may_fail_is_not_accepted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    probe = failed(here, noise(7), allowed_failure=True)
+    inside = results(here / "results", step("1", "", inside=probe.result.steps, allowed_failure=True))
+    accept.offer([probe, inside], yes=True)
+    assert "no step has looked for a needle in vain" in capsys.readouterr().err
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(1)).all()
+
+
+def test_a_screen_that_shows_nothing_is_taken_only_by_a_person_who_was_told(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    black = failed(here, noise(7) * 0, note="all black")
+    accept.offer([black], yes=True)
+    assert "not changed: the screen is no picture to compare with: all black" in capsys.readouterr().err
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(1)).all()
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
+    accept.offer([black], yes=False)
+    assert "seen.png (all black)" in capsys.readouterr().err
+    assert not frame_from_picture(here / "needles" / "menu.png").rgb.any()
+
+
+def test_another_size_of_the_screen_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    accept.offer([failed(here, noise(7, 80, 60))], yes=True)
+    said = capsys.readouterr().err
+    assert "it has 80x60 pixels; the needle was made at 64x48" in said
+    assert "1 needle changed" in said
 
 
 def test_what_passed_or_does_not_fit_is_not_accepted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import report_samples as samples
 from PIL import Image, ImageChops, ImageStat
 from test_report_html import Page, html
 
-from qa.report.comparison import percent, screen_text, summary_of, told_alike
+from qa.report.comparison import screen_text, summary_of, told_alike
 from qa.report.content import flatten
 from qa.report.film_view import make_films
 from qa.report.folder import ResultsFolder
@@ -21,6 +21,7 @@ from qa.report.pictures import Album
 from qa.report.screen_view import screen_view
 from qa.report.view import make_page
 from qa.scenario.results import CandidateResult, FilmResult, ScreenResult
+from qa.screen.telling import percent, worst
 
 
 def candidate(*areas: Any, **more: Any) -> CandidateResult:
@@ -29,14 +30,15 @@ def candidate(*areas: Any, **more: Any) -> CandidateResult:
 
 
 @pytest.mark.parametrize(
-    ("similarity", "told"), [(1.0, "100 %"), (0.9599, "95.9 %"), (0.96, "96 %"), (0.29, "29 %"), (0.0, "0 %"), (0.7312, "73.1 %")]
+    ("similarity", "told"),
+    [(1.0, "100 %"), (0.9599, "95.9 %"), (0.96, "96 %"), (0.29, "29 %"), (0.0, "0 %"), (0.9999979, "99.9 %")],
 )
 def test_what_does_not_match_never_looks_as_if_it_did(similarity: float, told: str) -> None:
     assert percent(similarity) == told
 
 
 def test_a_needle_is_summed_up() -> None:
-    good, bad, out = samples.area(0, 0, 9, 9, 0.99), samples.area(0, 0, 9, 9, 0.5), samples.area(0, 0, 9, 9, 0.0, kind="exclude")
+    good, bad, out = samples.area(0, 0, 9, 9, 0.99), samples.area(0, 0, 9, 9, 0.5), samples.area(0, 0, 9, 9, None, kind="exclude")
     assert summary_of(candidate(good, bad, out)) == "1 of 2 areas differs, the worst is 50 % alike"
     assert summary_of(candidate(bad, bad)) == "2 of 2 areas differ, the worst is 50 % alike"
     assert summary_of(candidate(bad)) == "its area is 50 % alike, 96 % wanted"
@@ -44,6 +46,36 @@ def test_a_needle_is_summed_up() -> None:
     assert summary_of(candidate(good)) == "its area is 99 % alike"
     assert summary_of(candidate(out)) == "it has no area that is compared"
     assert summary_of(candidate()) == "it has no area that is compared"
+
+
+def test_what_was_not_read_is_neither_the_worst_nor_alike() -> None:
+    bad, unread = samples.area(0, 0, 9, 9, 0.5, number=3), samples.area(0, 20, 9, 9, None, kind="text", matched=False, number=1)
+    assert summary_of(candidate(unread, bad)) == "its area is 50 % alike, 96 % wanted"
+    assert summary_of(candidate(unread)) == "its text was not read"
+    screen = ScreenResult(wanted="x", frame="", width=50, height=50, candidates=[candidate(unread, bad)])
+    assert screen_text(screen).splitlines()[1:] == [
+        "1 9x9 at 0,20: not read",
+        "3 9x9 at 0,0: 50 % alike, differs, 96 % wanted",
+    ]
+    (view,) = screen_view(screen, "a", album()).candidates
+    assert [(one.number, one.word, one.percent, one.box.tone) for one in view.areas] == [
+        (3, "differs", "50 %", "bad"), (1, "not read", "", "quiet"),
+    ]  # fmt: skip
+    assert (view.alike, view.start) == ("50 %", 9)
+
+
+def test_a_tile_that_differs_is_told_and_drawn() -> None:
+    tile = {"x": 32, "y": 8, "width": 16, "height": 16, "similarity": 0.25, "wanted": 0.8}
+    bad = samples.area(20, 0, 90, 90, 0.99, from_x=10, matched=False, worst_tile=tile)
+    assert summary_of(candidate(bad)) == "its area is 99 % alike, 96 % wanted; its worst tile 25 %, 80 % wanted"
+    assert summary_of(candidate(bad, bad)) == "2 of 2 areas differ, the worst is 25 % alike"
+    other = samples.area(0, 0, 9, 9, 0.5)
+    assert worst([other, bad]) is bad
+    screen = ScreenResult(wanted="x", frame="", width=200, height=100, candidates=[candidate(bad)])
+    (view,) = screen_view(screen, "a", album()).candidates
+    assert (view.alike, view.areas[0].tile) == ("25 %", "its worst tile 25 %, 80 % wanted")
+    shown, drawn = view.boxes  # an area that differs is shown where it should have been, and its tile with it
+    assert (shown.x, drawn.x, drawn.y, drawn.label) == (10, 22, 8, "25 %")
 
 
 def test_failures_in_the_same_way_are_counted(tmp_path: Path) -> None:

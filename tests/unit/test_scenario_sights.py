@@ -40,12 +40,12 @@ async def run(world: World, tmp_path: Path) -> RunResult:
 
 
 async def test_a_needle_that_was_seen_is_kept_with_its_frame(world: World, tmp_path: Path) -> None:
-    world.answers["door"] = sight(candidate(tmp_path, "open", 0.991234), candidate(tmp_path, "shut", 0.5))
+    world.answers["door"] = sight(candidate(tmp_path, "open", 0.9999979), candidate(tmp_path, "shut", 0.5))
     (step,) = (await run(world, tmp_path)).steps
     assert (step.outcome, step.detail, step.evidence) == ("passed", "needle open", [])
     assert step.screen
     assert [one.needle for one in step.screen.candidates] == ["open"]
-    assert step.screen.candidates[0].areas[0].similarity == 0.9912
+    assert step.screen.candidates[0].areas[0].similarity == 0.9999979
     with Image.open(world.folder.path / step.screen.frame) as seen:
         assert seen.size == (step.screen.width, step.screen.height) == (4, 2)
         assert seen.tobytes() == bytes(range(24))

@@ -50,6 +50,12 @@ async def test_a_smaller_picture_after_a_larger_one_is_whole() -> None:
     assert [(await eyes.grab()).ppm for _ in range(3)] == [large, RED, large]
 
 
+async def test_a_picture_larger_than_screens_are_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qa.screen.frames.MAX_PIXELS", 1)
+    with pytest.raises(QemuFailed, match="a broken picture of the screen: 2x1"):
+        await camera(RED).grab()
+
+
 @pytest.mark.parametrize(
     "picture",
     [b"", b"P6\n", b"P5\n2 1\n255\n" + b"\0" * 6, b"P6\n2 1\n255\n" + b"\0" * 5, b"P6\n0 0\n255\n",

@@ -83,6 +83,8 @@ def test_a_workaround_may_say_why(tmp_path: Path, properties: list[Any], workaro
         ({"area": [AREA | {"click_point": "middle"}]}, "area[0].click_point"),
         ({"area": [AREA | {"click_point": "center"}] * 2}, "of several click points each needs an id"),
         ({"area": [AREA | {"click_point": {"xpos": 1, "ypos": 1, "id": "a"}}] * 2}, "two click points have the id 'a'"),
+        ({"area": [AREA | {"id": "logo"}, AREA | {"type": "exclude", "id": "logo"}]}, "two areas have the id 'logo'"),
+        ({"area": [AREA | {"id": 1}, AREA | {"id": "1"}]}, "two areas have the id '1'"),
         ({"tags": "desktop"}, "tags: input should be"),
         ({"area": [AREA | {"xpos": "left"}]}, "area[0].xpos: input should be a valid integer, and is 'left'"),
     ],
@@ -156,6 +158,34 @@ def test_what_looks_like_a_slip_is_told(tmp_path: Path) -> None:
         "area[3]: it is of one colour only",
     ]
     assert "is 'margin' meant?" in slips[1]
+
+
+@pytest.mark.parametrize(
+    ("areas", "said"),
+    [
+        ([AREA | {"match": 0}], "area[0]: with match 0 it matches whatever is there"),
+        ([AREA | {"click_point": {"xpos": 10, "ypos": 4}}], "area[0]: its click point 10,4 is outside of it"),
+        ([AREA | {"click_point": {"xpos": -1, "ypos": 4}}], "area[0]: its click point -1,4 is outside of it"),
+        ([AREA | {"click_point": {"xpos": 9, "ypos": 4}}], ""),
+        ([AREA, {**AREA, "margin": 9}], "area[1]: it is the same as area[0]"),
+        ([AREA, {**AREA, "metric": "exact"}], ""),
+        (
+            [
+                AREA,
+                {**AREA, "xpos": 0, "width": 7, "type": "exclude"},
+                {**AREA, "ypos": 0, "xpos": 7, "height": 9, "type": "exclude"},
+            ],
+            "area[0]: all of it is excluded",
+        ),
+        ([AREA, {**AREA, "xpos": 2, "type": "exclude"}], ""),
+        ([AREA | {"id": "a"}, {**AREA, "xpos": 3, "id": "b"}], ""),
+    ],
+)
+def test_what_matches_or_clicks_oddly_is_told_as_a_slip(tmp_path: Path, areas: list[Any], said: str) -> None:
+    path = put(tmp_path, tags=["menu"], area=areas)
+    problems, slips = lint_needle(path)
+    assert problems == []
+    assert [slip.removeprefix(f"{path}: ")[: len(said)] for slip in slips] == ([said] if said else [])
 
 
 def test_needles_are_found_by_name_and_by_tag_in_all_folders(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import pytest
 from plain_needles import plain_blur, plain_grey, plain_search
 
 from qa.screen.correlation import Field, Small, transform_length
-from qa.screen.matching import AS_GOOD, candidate_of, compare_areas, find, ranked, scene_of
+from qa.screen.matching import candidate_of, compare_areas, find, ranked, scene_of
 from qa.screen.metrics import Scene, blurred, grey_of, planes_of
 from qa.screen.needle import Description, Needle
 from qa.screen.picture import frame_from_picture
-from qa.screen.sight import Candidate
-from qa.screen.target import targets_of
+from qa.screen.sight import Candidate, Tile
+from qa.screen.target import AS_GOOD, targets_of
 
 
 def made(rgb: Any, *areas: dict[str, Any], **more: Any) -> Needle:
@@ -156,20 +156,34 @@ def test_a_picture_that_is_prepared_in_bands_is_as_if_it_was_prepared_at_once(me
 
 
 @pytest.mark.parametrize(("more", "nearest"), [(10, True), (11, False)])
-@pytest.mark.parametrize("match", [96, 100], ids=["found by bounds", "by transforms"])
+@pytest.mark.parametrize("match", [96, 0], ids=["found by bounds", "by transforms"])
 def test_sums_that_are_greater_by_ten_count_as_equal(more: int, nearest: bool, match: int) -> None:
-    picture = np.zeros((20, 60, 3), np.uint8)
-    picture[5:15, 20:30] = 200
-    screen = np.zeros((20, 60, 3), np.uint8)
-    screen[5:15, 5:15] = screen[5:15, 32:42] = 200
-    target = targets_of(made(picture, box(17, 2, 16, 16, match=match, metric="exact")))[0]
-    for left in (5, 32):  # so many pixels differ by 1 at both places that none is as good as it can be
-        screen[6:11, left + 1 : left + 4, 0] += 1
-    screen[5, 32 : 32 + min(more, 10), 1] += 1
-    screen[6, 32 : 32 + more - min(more, 10), 1] += 1
-    place = find(Scene(screen), target, 30)
+    picture = np.zeros((40, 120, 3), np.uint8)
+    picture[5:25, 50:70] = 200
+    screen = np.zeros((40, 120, 3), np.uint8)
+    screen[5:25, 5:25] = screen[5:25, 82:102] = 200
+    target = targets_of(made(picture, box(47, 2, 26, 26, match=match, metric="colour")))[0]
+    spots = [
+        (y, x) for y in range(8, 23, 3) for x in range(3, 18, 3)
+    ]  # each adds 1 to a sum, as it is blurred with what is around
+    for number, (y, x) in enumerate(spots):
+        screen[y, 5 + x, 0] += 2  # so that none is as good as it can be
+        screen[y, 82 + x, 0] += 2
+        screen[y, 82 + x, 1] += 2 * (number < more)
+    place = find(Scene(screen), target, 60)
     assert place
-    assert (place.x == 29) is nearest
+    assert place.total == 25 + more * nearest
+    assert (place.x == 79) is nearest
+
+
+def test_exact_counts_no_place_as_equal_that_differs() -> None:
+    picture = noise(3, 40, 90)
+    screen = noise(4, 40, 90)
+    screen[5:25, 10:30] = screen[5:25, 40:60] = picture[5:25, 10:30]
+    screen[9, 15, 1] ^= 1
+    seen = compare(Scene(screen), made(picture, box(10, 5, 20, 20, metric="exact")), 0)
+    assert seen.matched
+    assert (seen.areas[0].x, seen.areas[0].similarity) == (40, 1.0)
 
 
 def test_sums_are_exact_where_numbers_are_largest() -> None:
@@ -256,19 +270,90 @@ def test_the_worst_tile_finds_a_small_change_in_a_large_area(metric: str) -> Non
     screen = picture.copy()
     screen[690:699, 985:999] = 255  # a letter or two, in the tile that is left over at the corner
     usual = box(0, 0, 1000, 700, match=96, metric=metric)
-    assert compare(Scene(screen), made(picture, usual), 0).matched
-    seen = compare(Scene(screen), made(picture, usual | {"worst_tile": 90}), 0).areas[0]
-    assert (seen.matched, seen.wanted, seen.metric) == (False, 0.9, f"{metric}, worst tile")
-    assert seen.similarity < 0.9
+    mean = compare(Scene(screen), made(picture, usual), 0)
+    assert mean.matched
+    assert mean.areas[0].worst_tile is None
+    candidate = compare(Scene(screen), made(picture, usual | {"worst_tile": 90}), 0)
+    seen = candidate.areas[0]
+    assert (seen.matched, seen.similarity, seen.metric) == (False, mean.areas[0].similarity, metric)
+    assert (candidate.matched, candidate.error) == (False, mean.error)
+    assert seen.worst_tile
+    assert (seen.worst_tile.x, seen.worst_tile.y, seen.worst_tile.width, seen.worst_tile.height) == (984, 680, 16, 20)
+    assert (seen.worst_tile.similarity < 0.9, seen.worst_tile.wanted) == (True, 0.9)
     assert compare(Scene(picture), made(picture, usual | {"worst_tile": 100}), 0).matched
 
 
+def worst_tile(picture: Any, screen: Any, *areas: dict[str, Any]) -> Tile:
+    tile = compare(Scene(screen), made(picture, *areas), 0).areas[0].worst_tile
+    assert tile
+    return tile
+
+
 def test_what_is_left_over_belongs_to_the_last_tile() -> None:
-    picture = np.full((20, 40, 3), 100, np.uint8)
+    picture = np.full((20, 44, 3), 100, np.uint8)
     screen = picture.copy()
     screen[:, 36:] += 30
-    needle = made(picture, box(0, 0, 40, 20, match=1, metric="exact", worst_tile=100))
-    assert compare(Scene(screen), needle, 0).areas[0].similarity == pytest.approx(1 - 4 / 24)
+    tile = worst_tile(picture, screen, box(0, 0, 44, 20, match=1, metric="exact", worst_tile=100))
+    assert (tile.x, tile.y, tile.width, tile.height) == (24, 0, 20, 20)
+    assert tile.similarity == pytest.approx(1 - 8 / 20)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (8, 16), (15, 17), (16, 16), (17, 40)])
+def test_an_area_of_any_size_has_tiles(size: tuple[int, int]) -> None:
+    height, width = size
+    picture, screen = noise(1, *size), noise(1, *size)
+    screen[-1, -1] ^= 1
+    tile = worst_tile(picture, screen, box(0, 0, width, height, match=0, metric="exact", worst_tile=100))
+    assert (tile.x + tile.width, tile.y + tile.height) == (width, height)
+    assert tile.similarity == pytest.approx(1 - 1 / (tile.width * tile.height))
+
+
+def test_a_change_where_four_tiles_would_meet_is_in_one() -> None:
+    picture = np.full((64, 64, 3), 100, np.uint8)
+    screen = picture.copy()
+    screen[28:36, 28:36] += 9
+    tile = worst_tile(picture, screen, box(0, 0, 64, 64, match=1, metric="exact", worst_tile=100))
+    assert (tile.x, tile.y, tile.similarity) == (24, 24, pytest.approx(1 - 64 / 256))
+
+
+@pytest.mark.parametrize("metric", ["openqa", "colour", "exact"])
+def test_what_is_excluded_does_not_make_a_tile_more_alike(metric: str) -> None:
+    picture = np.full((64, 64, 3), 100, np.uint8)
+    screen = picture.copy()
+    screen[20:24, 18:30] = 112
+    area = box(16, 16, 16, 16, match=0, margin=0, metric=metric, worst_tile=50)
+    whole, half = worst_tile(picture, screen, area), worst_tile(picture, screen, area, box(16, 24, 16, 8, type="exclude"))
+    if metric == "exact":
+        assert (whole.similarity, half.similarity) == (1 - 48 / 256, 1 - 48 / 128)
+    assert half.similarity < whole.similarity
+    assert worst_tile(picture, screen, area, box(16, 16, 16, 16, type="exclude")).similarity == 1.0
+
+
+def test_excluded_areas_are_told_where_they_had_no_say() -> None:
+    picture = noise(4, 60, 90)
+    screen = np.roll(picture, (3, 5), (0, 1))
+    screen[13:16, 20:24] = 0
+    areas = (
+        box(14, 9, 6, 4, type="exclude"), box(10, 8, 20, 12), box(2, 40, 25, 15), box(0, 0, 3, 3, type="exclude"),
+        {"xpos": 5, "ypos": 5, "width": 9, "height": 9, "type": "ocr"}, box(40, 30, 9, 9), box(20, 10, 25, 35, type="exclude"),
+    )  # fmt: skip
+    candidate = compare(Scene(screen), made(picture, *areas), 0)
+    told = [(one.number, one.kind, one.x - one.from_x, one.y - one.from_y, one.similarity) for one in candidate.areas]
+    assert told == [
+        (2, "match", 5, 3, 1.0), (3, "match", 5, 3, 1.0), (6, "match", 5, 3, 1.0),
+        (1, "exclude", 5, 3, None), (7, "exclude", 5, 3, None),
+    ]  # fmt: skip
+    assert (candidate.matched, candidate.error, candidate.click_points) == (True, 0.0, {"": (49, 37)})
+
+
+def test_an_excluded_area_that_two_areas_share_moves_with_each() -> None:
+    picture, screen = noise(4, 40, 90), noise(5, 40, 90)
+    screen[10:20, 12:22], screen[10:20, 57:67] = picture[10:20, 10:20], picture[10:20, 60:70]
+    shared = box(10, 15, 60, 2, type="exclude")
+    seen = compare(
+        Scene(screen), made(picture, box(10, 10, 10, 10, metric="exact"), box(60, 10, 10, 10, metric="exact"), shared), 0
+    )
+    assert [(one.x, one.matched) for one in seen.areas] == [(12, True), (57, True), (12, True), (7, True)]
 
 
 def test_a_needle_matches_when_all_areas_do_and_its_error_is_their_mean_square() -> None:

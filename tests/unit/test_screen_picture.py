@@ -54,6 +54,11 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "grey.png").tolist() == [[[128] * 3, [0] * 3]]
     (tmp_path / "colour.png").write_bytes(png(1, 1, 16, 2, b"\0" + struct.pack(">HHH", 0x80FF, 0x00FF, 0xFFFF)))
     assert read_picture(tmp_path / "colour.png").tolist() == [[[128, 0, 255]]]
+    rows = b"\0" + struct.pack(">HHHH", 0x80FF, 0x00FF, 0xFFFF, 0x0000) + struct.pack(">HHHH", 1, 2, 0x7F00, 0xFFFF)
+    (tmp_path / "clear.png").write_bytes(png(2, 1, 16, 6, rows))
+    assert read_picture(tmp_path / "clear.png").tolist() == [[[128, 0, 255], [0, 0, 127]]]
+    (tmp_path / "clear grey.png").write_bytes(png(2, 1, 16, 4, b"\0" + struct.pack(">HHHH", 0x80FF, 0, 0x7F00, 0xFFFF)))
+    assert read_picture(tmp_path / "clear grey.png").tolist() == [[[128] * 3, [127] * 3]]
 
 
 def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
@@ -81,6 +86,7 @@ def other_format(path: Path) -> Path:
 BROKEN: dict[str, tuple[Any, str]] = {
     "wide": (lambda path: written(path, png(20_000, 10, 8, 0, b"")), "20000x10 pixels: no screen is of that size"),
     "high": (lambda path: written(path, png(10, 20_000, 8, 0, b"")), "10x20000 pixels"),
+    "large": (lambda path: written(path, png(8_000, 5_001, 8, 0, b"")), "8000x5001 pixels: no screen is of that size"),
     "a bomb": (lambda path: written(path, png(16_000, 16_000, 1, 0, b"\0" * 2001 * 16_000)), "16000x16000 pixels"),
     "of no size": (lambda path: written(path, png(0, 0, 8, 0, b"")), "0x0 pixels"),
     "animated": (animated, "is animated"),

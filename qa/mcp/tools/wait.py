@@ -137,7 +137,7 @@ async def _until(vm: Vm, machine: Machine, arguments: WaitArguments, job: Job) -
 def _where(vm: Vm, frame: Frame, match: Candidate) -> dict[str, Any]:
     """What was found, and where, in pixels of the last picture, so that it can be clicked."""
     seen = vm.last_frame.view if isinstance(vm.last_frame, Looked) and vm.last_frame.view.fits(frame) else View.of(frame)
-    areas = [seen.in_picture((area.x, area.y, area.width, area.height)) for area in match.areas]
+    areas = [seen.in_picture((area.x, area.y, area.width, area.height)) for area in match.areas if area.counts]
     told: dict[str, Any] = {"found": match.name, "areas": [list(area) for area in areas if area]}
     return told | ({"workaround": match.workaround} if match.workaround else {})
 
