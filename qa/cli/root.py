@@ -11,7 +11,7 @@ import click
 
 from qa import __version__
 from qa.cli.output import print_error
-from qa.errors import Interrupted, QaError, UsageError
+from qa.errors import HostError, Interrupted, QaError, UsageError
 
 COMMANDS = {
     "run": ("qa.cli.run", "Run scripts against machines and report."),
@@ -93,8 +93,20 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except PermissionError as error:
+        print_error(_not_allowed(error))
+        sys.exit(HostError.exit_code)
     except Exception:  # a defect of ours: the traceback is for the bug report
         traceback.print_exc()
         sys.stderr.write("\nThis is a defect of anima-qa, please report it with the lines above.\n")
         sys.exit(70)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _not_allowed(error: PermissionError) -> HostError:
+    """Any file may turn out to be another user's, so what needs it does not ask first."""
+    return HostError(
+        f"{error.filename or 'a file'}: {error.strerror}",
+        hint="if it should be yours, it may be from a run as root (sudo): give it back with chown; "
+        "or set ANIMA_QA_HOME to a folder that is yours",
+    )

@@ -108,7 +108,7 @@ def check_system(resources: Resources, cache: Path) -> Iterator[Check]:
 
 
 def _check_cache(cache: Path) -> Check:
-    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    nearest = next(folder for folder in (cache, *cache.parents) if os.access(folder, os.F_OK))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         hint = "make it writable, or choose another folder with ANIMA_QA_HOME"
         return Check("cache folder", "missing", f"{cache} cannot be written ({nearest} does not allow it)", hint, needed=True)
