@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from qa.paths import Paths
+from qa.zipapp.gate import CLEAN
 
 PROGRAM = Path(os.environ.pop("ANIMA_QA_PROGRAM", "") or Path(sys.executable).with_name("anima-qa")).absolute()
 """What is driven: ``./test.sh`` names the single file; else it is what the tests' own environment has."""
 
-COMMAND = [sys.executable, "-sE", str(PROGRAM)] if PROGRAM.suffix == ".pyz" else [str(PROGRAM)]
+COMMAND = [sys.executable, CLEAN, str(PROGRAM)] if PROGRAM.suffix == ".pyz" else [str(PROGRAM)]
 """How it is started. Its first line is tried by tests of its own: what stands for ``python3`` in PATH can be a script."""
 
 LIMIT_S = 240.0

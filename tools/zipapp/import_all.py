@@ -1,6 +1,6 @@
 """Import every module of the single file, in the Python that runs this.
 
-import_all.py FOLDER: the ``site-packages`` that the single file was unpacked to. Python's ``-IS`` sees to it that nothing else is found.
+import_all.py FOLDER: the ``site-packages`` that the single file was unpacked to. Python's ``-IS`` keeps others out.
 Ends with 1 and names each module that should be importable and is not.
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 
 CANNOT = {
     # what is written for other systems, for tools that are not in the file, or only says that it has moved
-    "PIL._typing", "click._winconsole", "mcp.cli", "mcp.cli.claude", "mcp.cli.cli", "mcp.server.fastmcp", "numpy._core.cversions",
-    "numpy.matlib", "pexpect._async_pre_await", "rich._win32_console", "rich._windows_renderer", "truststore._macos",
-    "truststore._windows",
+    "PIL._typing", "cffi._shimmed_dist_utils", "click._winconsole", "mcp.cli", "mcp.cli.claude", "mcp.cli.cli",
+    "mcp.server.fastmcp", "numpy._core.cversions", "numpy.matlib", "pexpect._async_pre_await", "rich._win32_console",
+    "rich._windows_renderer", "truststore._macos", "truststore._windows",
 }  # fmt: skip
 
 

@@ -89,10 +89,13 @@ def of_another_machine(files: dict[str, bytes], machine: str) -> list[str]:
 
 
 def unpacked_size(files: dict[str, bytes]) -> int:
-    """Bytes on the disk for the Python that needs most. What Python compiles a module to is not larger than its text."""
+    """Bytes on the disk for the Python that needs most. What Python compiles a module to takes as much as its text, and a block
+    more: for what is larger than its text, and for folders.
+    """
 
     def blocks(name: str, content: bytes) -> int:
-        return -(-len(content) // BLOCK) * BLOCK * (2 if name.endswith(".py") else 1)
+        size = -(-len(content) // BLOCK) * BLOCK
+        return 2 * size + BLOCK if name.endswith(".py") else size
 
     pythons = ["cp" + python.replace(".", "") for python in wheels.PYTHONS]
     return max(sum(blocks(*file) for file in files.items() if cache.wanted(file[0], python)) for python in pythons)
