@@ -27,8 +27,16 @@ def test_it_is_the_same_program(host: Host) -> None:
     assert host.run("check", SCRIPT) == CHECKED
     status, stdout, _ = host.run("--help")
     assert (status, stdout.split()[:2]) == (0, ["Usage:", "anima-qa"])
-    status, stdout, _ = host.run(_ANIMA_QA_COMPLETE="bash_source")
-    assert (status, "complete -o nosort -F _anima_qa_completion anima-qa" in stdout) == (0, True)
+
+
+def test_a_shell_completes_it_whatever_its_name(host: Host) -> None:
+    host.file = host.file.rename(host.cwd / "vm-tests")
+    typed = 'eval "$(_ANIMA_QA_COMPLETE=bash_source vm-tests)"; complete -p vm-tests; COMP_WORDS=(vm-tests doc) COMP_CWORD=1; '
+    typed += '_vm_tests_completion vm-tests; echo "${COMPREPLY[@]}"'
+    command = ["bash", "-c", typed]
+    path = {"PATH": f"{host.cwd}:{os.environ['PATH']}"}
+    lines = subprocess.check_output(command, env=host.settings(path), text=True).splitlines()
+    assert lines == ["complete -o nosort -F _vm_tests_completion vm-tests", "doctor"]
 
 
 def test_the_built_in_guest_comes_with_it(host: Host) -> None:
