@@ -119,6 +119,17 @@ def test_two_builds_that_are_used_in_turn_stay_and_no_third(archive: str, root: 
     assert names(root) == {cache.entry_name()}
 
 
+def test_each_start_is_a_use(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_build(monkeypatch, "a")
+    os.close(start(archive, root))
+    old = folder(root)
+    used_long_ago(old)
+    os.close(start(archive, root))
+    as_build(monkeypatch, "b")
+    start(archive, root)
+    assert names(root) == {old.name, cache.entry_name()}
+
+
 def test_what_cannot_be_removed_fails_no_start(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     as_build(monkeypatch, "a")
     old = cache.entry_name()

@@ -126,7 +126,7 @@ def test_ctrl_c_at_the_start_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_python_without_parts_of_its_library_does_not_suit(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], went_on: list[object]
 ) -> None:
     monkeypatch.setattr(gate, "NEEDED", (*gate.NEEDED, "_no_such_module"))
     monkeypatch.setenv("PATH", str(Path(sys.base_prefix, "bin")))  # where one lacks it, so do all
@@ -134,6 +134,7 @@ def test_a_python_without_parts_of_its_library_does_not_suit(
         gate.go_on("/anima-qa.pyz")
     assert ended.value.code == 3
     assert "without its modules no_such_module\n  -> install" in capsys.readouterr().err
+    assert went_on == []
 
 
 @pytest.mark.parametrize(("lacking", "status"), [((), 0), (("_no_such_module",), 1)])
