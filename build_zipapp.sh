@@ -35,17 +35,24 @@ mkdir -p "$cache"
 exec 9> "$cache/lock"
 flock 9
 
-digest() {  # of all that goes in, and of the file that came out of it
+inputs() {  # a digest of all files that go in
     {
         echo "$machine"
         find qa images cloudinit screenshots tools/zipapp build_zipapp.sh pyproject.toml README.md LICENSE -type f \
             ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    } | sha256sum
+}
+outcome() {  # the packages that the guest was made of, as apt has them now, and the file that came out
+    {
+        python3 -B tools/zipapp/guest.py "$cache/guest"
         sha256sum < "$output"
     } 2>/dev/null | sha256sum
 }
 stamp=$cache/$(sha256sum <<< "$output" | cut -c1-16).stamp
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(digest)" ]; then exit 0; fi
+going_in=$(inputs)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$going_in$(outcome)" ]; then exit 0; fi
 rm -f "$stamp"
+rm -rf "$cache"/build-*  # of builds that were killed: the lock is ours
 
 # The tools of the build, locked like what goes in.
 venv=$cache/venv
@@ -66,4 +73,4 @@ fi
 
 echo "build_zipapp: building ${output#"$root/"}" >&2
 "$venv/bin/python" -B tools/zipapp/pack.py --machine "$machine" --cache "$cache" --output "$output" 9>&-
-digest > "$stamp"
+printf '%s\n' "$going_in$(outcome)" > "$stamp"  # what was changed meanwhile is not in it

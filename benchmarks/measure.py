@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 
 Subject = Callable[[], Awaitable[object]]
+"""What is measured. If it gives a function, that is called afterwards and not measured: it ends or removes what is left."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,23 @@ async def take_turns(group: str, subjects: Mapping[str, Subject], rounds: int) -
     """Run each subject once in each round, and compare medians with that of the first one. Milliseconds."""
     times: dict[str, list[float]] = {name: [] for name in subjects}
     for subject in subjects.values():  # the first call of each pays for what is set up lazily
-        await subject()
+        await _clear(await subject())
     for _ in range(rounds):
         for name, subject in subjects.items():
             started = time.perf_counter()
-            await subject()
+            left = await subject()
             times[name].append((time.perf_counter() - started) * 1000)
+            await _clear(left)
     base = statistics.median(next(iter(times.values())))
     return [
         Row(group, name, statistics.median(taken), "ms", statistics.median(taken) / base, _spread(taken))
         for name, taken in times.items()
     ]
+
+
+async def _clear(left: object) -> None:
+    if callable(left):
+        await left()
 
 
 def _spread(taken: list[float]) -> str:

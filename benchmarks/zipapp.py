@@ -13,19 +13,21 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks.measure import Row, Subject, take_turns
+from qa.zipapp.gate import CLEAN
 
 TOP = Path(__file__).resolve().parent.parent
 FILE = TOP / "dist" / "anima-qa.pyz"
 INSTALLED = Path(sys.executable).with_name("anima-qa")
 SCRIPT = TOP / "examples" / "hello.yaml"
 
-COMMANDS = {"--version": ["--version"], "check": ["check", str(SCRIPT)], "mcp": ["mcp"]}
+COMMANDS = {"--version": ["--version"], "check": ["check", str(SCRIPT)], "mcp to its first answer": ["mcp"]}
 _HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "benchmark", "version": "1"}}
 INITIALIZE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": _HELLO}).encode() + b"\n"
-"""What ``mcp`` is asked; it answers and ends, since nothing more comes."""
+"""What ``mcp`` is asked first."""
 
 PARTS = {
     "qa/_data/prebuilt": "the built-in guest",
@@ -59,39 +61,55 @@ async def measure(rounds: int) -> list[Row]:
             subjects = {
                 "python -c pass": _program(home, sys.executable, "-sE", "-c", "pass"),
                 f"{name}, from a virtual environment": _program(home, sys.executable, INSTALLED, *arguments),
-                f"{name}, from the single file": _program(home, sys.executable, "-sE", FILE, *arguments),
+                f"{name}, from the single file": _program(home, sys.executable, CLEAN, FILE, *arguments),
             }
             rows += await take_turns(f"the single file: later starts of {name}", subjects, rounds)
-        first = {
-            "python -c pass": _program(home, sys.executable, "-sE", "-c", "pass"),
-            "--version, unpacking itself": _first(home),
-        }
+        first = {"python -c pass": _program(home, sys.executable, "-sE", "-c", "pass")}
+        first |= {f"{name}, unpacking itself": _first(home / name, arguments) for name, arguments in COMMANDS.items()}
         rows += await take_turns("the single file: the first start", first, max(2, rounds // 4))
     return rows + sizes(FILE)
 
 
-def _program(home: Path, *argv: object) -> Subject:
+def _program(home: Path, *argv: object) -> Callable[[], Awaitable[Callable[[], Awaitable[None]]]]:
     settings = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     settings["ANIMA_QA_HOME"] = str(home)
 
     words = [str(word) for word in argv]
     pipe = asyncio.subprocess.PIPE
 
-    async def run() -> None:
+    async def run() -> Callable[[], Awaitable[None]]:
         process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, env=settings)
-        answer, _ = await process.communicate(INITIALIZE if words[-1] == "mcp" else None)
-        if process.returncode != 0 or (words[-1] == "mcp" and b"serverInfo" not in answer):
-            raise RuntimeError(f"{words} failed")
+        if words[-1] == "mcp":
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(INITIALIZE)
+            answer = await process.stdout.readline()
+            if b"serverInfo" not in answer:
+                raise RuntimeError(f"{words} gave {answer!r}")
+        else:
+            await process.communicate()
+
+        async def end() -> None:
+            await process.communicate()
+            if process.returncode != 0:
+                raise RuntimeError(f"{words} failed")
+
+        return end
 
     return run
 
 
-def _first(home: Path) -> Subject:
-    start = _program(home, sys.executable, "-sE", FILE, "--version")
+def _first(home: Path, arguments: list[str]) -> Subject:
+    start = _program(home, sys.executable, CLEAN, FILE, *arguments)
 
-    async def run() -> None:
-        shutil.rmtree(home / "cache" / "zipapp", ignore_errors=True)
-        await start()
+    async def run() -> Callable[[], Awaitable[None]]:
+        end = await start()
+
+        async def clear() -> None:
+            await end()
+            shutil.rmtree(home / "cache" / "zipapp")
+
+        return clear
 
     return run
 

@@ -78,7 +78,13 @@ def load_config(paths: Paths, environment: Mapping[str, str] = os.environ, **fla
     except FileNotFoundError:
         in_file = {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read {file}: {error.strerror if isinstance(error, OSError) else error}") from error
+        hint = (
+            "let HOME, XDG_CONFIG_HOME or ANIMA_QA_HOME name a folder that is yours"
+            if isinstance(error, PermissionError)
+            else None
+        )
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {file}: {said}", hint=hint) from error
     in_environment = {
         name: environment[variable]
         for name in Config.model_fields

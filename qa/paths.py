@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from qa.errors import UsageError
+
 NAME = "anima-qa"
 
 
@@ -20,14 +22,18 @@ class Paths:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Paths:
-        """XDG folders of their usual places; ``ANIMA_QA_HOME`` moves them all under one folder."""
+        """XDG folders of their usual places; ``ANIMA_QA_HOME`` moves them all under one folder.
+
+        Raises:
+            UsageError: it cannot be known where these are.
+        """
         if home := environment.get("ANIMA_QA_HOME"):
-            root = Path(home).expanduser().absolute()
+            root = _absolute(home)
             return cls(config=root / "config", state=root / "state", cache=root / "cache")
 
         def xdg(variable: str, default: str) -> Path:
             value = environment.get(variable, "")
-            base = Path(value) if Path(value).is_absolute() else Path.home() / default
+            base = Path(value) if Path(value).is_absolute() else _home() / default
             return base / NAME
 
         return cls(
@@ -65,6 +71,30 @@ class Paths:
     def verdicts(self) -> Path:
         """What is remembered of this host's accelerators."""
         return self.state / "accelerators.json"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UsageError(
+            f"there is no home folder: HOME is not set, and the system knows no user with the number {os.geteuid()}",
+            hint="set HOME, or let ANIMA_QA_HOME name a folder for all that anima-qa keeps",
+        ) from None
+
+
+def _absolute(home: str) -> Path:
+    try:
+        return Path(home).expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(
+            f"ANIMA_QA_HOME is {home}, and the home folder of that user is not known", hint="name a folder"
+        ) from None
+    except FileNotFoundError:
+        raise UsageError(
+            f"ANIMA_QA_HOME is {home}, and the current folder, where that would be, is gone",
+            hint="change to a folder that is there, or let ANIMA_QA_HOME begin with /",
+        ) from None
 
 
 def data_folder(name: str) -> Path:

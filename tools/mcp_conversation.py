@@ -1,6 +1,8 @@
 """Talk to an MCP server on its stdin and stdout as an agent does, with nothing but Python: boot a machine, ask it something, end.
 
-    mcp_conversation.py COMMAND [ARGUMENT...]
+    mcp_conversation.py [--no-machine] COMMAND [ARGUMENT...]
+
+With --no-machine it only asks which tools there are.
 
 Ends with 0 when each answer was as it should be, and says what was not.
 """
@@ -54,20 +56,27 @@ def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def main(command: list[str]) -> None:
-    """Have the conversation."""
-    server = Server(command)
-    about = {"name": "conversation", "version": "1"}
-    said = server.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=about)
-    server.send({"method": "notifications/initialized"})
-    tools = server.ask("tools/list")["tools"]
-    say(f"{said['serverInfo']['name']} {said['serverInfo']['version']} offers {len(tools)} tools")
+def use_a_machine(server: Server) -> None:
+    """Boot one and run a command in it."""
     booted = server.call("vm_boot", image="builtin")
     say(f"{booted['vm']} is {booted['state']}")
     given = server.call("vm_exec", vm=booted["vm"], command="echo out; echo err >&2; exit 3")
     say(f"exit code {given['exit_code']}, stdout {given['stdout']!r}, stderr {given['stderr']!r}")
     if (given["exit_code"], given["stdout"], given["stderr"]) != (3, "out\n", "err\n"):
         sys.exit(f"vm_exec gave {given}")
+
+
+def main(command: list[str]) -> None:
+    """Have the conversation."""
+    machine = command[0] != "--no-machine"
+    server = Server(command if machine else command[1:])
+    about = {"name": "conversation", "version": "1"}
+    said = server.ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=about)
+    server.send({"method": "notifications/initialized"})
+    tools = server.ask("tools/list")["tools"]
+    say(f"{said['serverInfo']['name']} {said['serverInfo']['version']} offers {len(tools)} tools")
+    if machine:
+        use_a_machine(server)
     assert server.process.stdin
     server.process.stdin.close()
     sys.exit(server.process.wait())

@@ -20,9 +20,34 @@ _OF_ONE_FILE = {"qemu.qmp": ("qemu/qmp/legacy.py", "GNU General Public License v
 """A license that holds for one file alone, which the single file leaves out."""
 
 _COMPILED_IN = [
-    "Compiled into them: OpenSSL (cryptography; Apache-2.0), libffi (cffi; MIT), Rust crates (cryptography, pydantic_core; MIT",
-    "or Apache-2.0), and the libraries that the license texts of Pillow and numpy name.",
+    "Compiled into them: OpenSSL (cryptography; Apache-2.0), libffi (cffi; MIT), Rust crates (cryptography, pydantic_core and",
+    "rpds-py; MIT or Apache-2.0), and the libraries that the license texts of Pillow and numpy name.",
 ]
+
+LIBRARIES = {
+    "libXau": "MIT",
+    "libavif": "BSD-2-Clause",
+    "libbrotlicommon": "MIT",
+    "libbrotlidec": "MIT",
+    "libfreetype": "FTL OR GPL-2.0-or-later",
+    "libgfortran": "GPL-3.0-or-later WITH GCC-exception-3.1",
+    "libharfbuzz": "MIT-Modern-Variant",
+    "libjpeg": "IJG AND BSD-3-Clause AND Zlib",
+    "liblcms2": "MIT",
+    "liblzma": "0BSD",
+    "libopenjp2": "BSD-2-Clause",
+    "libpng16": "libpng-2.0",
+    "libquadmath": "LGPL-2.1-or-later",
+    "libscipy_openblas64_": "BSD-3-Clause AND BSD-3-Clause-Open-MPI",
+    "libsharpyuv": "BSD-3-Clause",
+    "libtiff": "libtiff",
+    "libwebp": "BSD-3-Clause",
+    "libwebpdemux": "BSD-3-Clause",
+    "libwebpmux": "BSD-3-Clause",
+    "libxcb": "MIT",
+    "libzstd": "BSD-3-Clause",
+}
+"""Shared libraries that packages bring along in a folder ``*.libs``, as the license texts of these packages say it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +108,16 @@ def _folder(package: Distribution) -> Path | None:
     return next(Path(str(package.locate_file(""))).glob(f"{re.sub(r'[-_.]+', '_', package.metadata['Name'])}-*.dist-info"), None)
 
 
+def libraries() -> list[tuple[str, str, str]]:
+    """The shared libraries that the packages bring along: name, package, license."""
+    found = []
+    for folder in sorted({part.folder.parent for part in parts() if part.folder}):
+        for file in sorted(folder.glob("*.libs/*.so*")):
+            name, package = file.name.partition("-")[0], file.parent.name.removesuffix(".libs")
+            found.append((name, package, LIBRARIES.get(name, f"see the license texts of {package}")))
+    return found
+
+
 def text() -> str:
     """All of it, for a person."""
     known = parts()
@@ -93,6 +128,8 @@ def text() -> str:
             "",
             f"The texts of their licenses are in {', '.join(map(str, sorted(folders)))}, in the folders NAME-VERSION.dist-info.",
         ]
+    if brought := libraries():
+        lines += ["", "Libraries that some of them bring along, and with which:", "", *_table(brought), ""]
     lines += _COMPILED_IN
     lines += ["", *_guest()]
     return "\n".join([*lines, ""])

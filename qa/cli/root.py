@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import click
 
 from qa import __version__
 from qa.cli.output import print_error
-from qa.errors import Interrupted, QaError, UsageError
+from qa.errors import HostError, Interrupted, QaError, UsageError
 
 COMMANDS = {
     "run": ("qa.cli.run", "Run scripts against machines and report."),
@@ -25,6 +27,10 @@ COMMANDS = {
     "gc": ("qa.cli.gc", "Remove what dead runs left behind."),
 }
 """Subcommand to the module that holds it under the same name (called ``command`` there), and its line in the help."""
+
+
+COMPLETE = "_ANIMA_QA_COMPLETE"
+"""The variable that a shell's completion sets, whatever name the program's file has."""
 
 
 class LazyGroup(click.Group):
@@ -81,7 +87,7 @@ def root() -> None:
 def run() -> None:
     """Run the command line; its exit status is that of section "exit status" in the documentation."""
     try:
-        status = root(standalone_mode=False, prog_name="anima-qa")
+        status = root(standalone_mode=False, prog_name=_name(), complete_var=COMPLETE)
     except QaError as error:
         print_error(error)
         sys.exit(error.exit_code)
@@ -93,8 +99,26 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except PermissionError as error:
+        print_error(_not_allowed(error))
+        sys.exit(HostError.exit_code)
     except Exception:  # a defect of ours: the traceback is for the bug report
         traceback.print_exc()
         sys.stderr.write("\nThis is a defect of anima-qa, please report it with the lines above.\n")
         sys.exit(70)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _name() -> str:
+    """The program's own name; but shells complete a command by the name of its file."""
+    file = Path(sys.argv[0]).name
+    return file if COMPLETE in os.environ and file != "__main__.py" else "anima-qa"
+
+
+def _not_allowed(error: PermissionError) -> HostError:
+    """Any file may turn out to be another user's, so what needs it does not ask first."""
+    return HostError(
+        f"{error.filename or 'a file'}: {error.strerror}",
+        hint="if it should be yours, it may be from a run as root (sudo): give it back with chown; "
+        "or set ANIMA_QA_HOME to a folder that is yours",
+    )

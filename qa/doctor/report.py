@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from qa import __version__
 from qa.doctor.judge import OLD_TCG, Accel, Choice, Trial, cause
 from qa.errors import QaError, SnapshotError
 from qa.host.accelerators import KvmDevice
@@ -92,7 +93,8 @@ class Report:
 
 
 def check_system(resources: Resources, cache: Path) -> Iterator[Check]:
-    """The machine itself: kernel, Python, processors, memory, disk."""
+    """This program and where it is, and the machine itself: kernel, Python, processors, memory, disk."""
+    yield Check("anima-qa", "ok", f"{__version__} in {Path(__file__).parents[2]}")
     cpus = f"{resources.cpus} processor{'s' if resources.cpus > 1 else ''}"
     yield Check("system", "ok", f"Linux {platform.release()} on {platform.machine()}, {cpus}, Python {platform.python_version()}")
     free, total = resources.memory, resources.memory_total
@@ -108,7 +110,7 @@ def check_system(resources: Resources, cache: Path) -> Iterator[Check]:
 
 
 def _check_cache(cache: Path) -> Check:
-    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    nearest = next(folder for folder in (cache, *cache.parents) if os.access(folder, os.F_OK))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         hint = "make it writable, or choose another folder with ANIMA_QA_HOME"
         return Check("cache folder", "missing", f"{cache} cannot be written ({nearest} does not allow it)", hint, needed=True)

@@ -75,7 +75,10 @@ def descriptor_folders(environment: Mapping[str, str] = os.environ) -> tuple[Pat
     if only := environment.get("ANIMA_QA_FIRMWARE_DIR"):
         return (Path(only).expanduser().absolute(),)
     configured = environment.get("XDG_CONFIG_HOME", "")
-    user = Path(configured) if Path(configured).is_absolute() else Path.home() / ".config"
+    try:
+        user = Path(configured) if Path(configured).is_absolute() else Path.home() / ".config"
+    except RuntimeError:  # a user without a home has no folder of his own
+        return FOLDERS
     return (*FOLDERS, user / "qemu" / "firmware")
 
 

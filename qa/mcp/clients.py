@@ -13,6 +13,7 @@ from typing import Any
 
 from qa.errors import UsageError
 from qa.mcp.address import TOKEN_VARIABLE, Address
+from qa.zipapp.gate import CLEAN
 
 NAME = "anima-qa"
 
@@ -43,7 +44,7 @@ def this_program(argv0: str = sys.argv[0]) -> list[str]:
     if path.name == "__main__.py":
         return [sys.executable, "-m", path.parent.name]
     if path.suffix == ".pyz":
-        return [sys.executable, str(path)]
+        return [sys.executable, CLEAN, str(path)]
     return [str(path)]
 
 

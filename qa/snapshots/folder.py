@@ -69,7 +69,10 @@ class StoreFolder:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
-            raise SnapshotError(f"the store of frozen machines {self.root} cannot be read: {error.strerror}") from error
+            raise SnapshotError(
+                f"the store of frozen machines {self.root} cannot be read: {error.strerror}",
+                hint="set ANIMA_QA_HOME to a folder that is yours",
+            ) from error
         if reason := distrust(status):
             hint = "the setting snapshots names another folder"
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():

@@ -2,7 +2,8 @@
 
 Python cannot load extension modules out of an archive, and QEMU cannot read an image there. A folder is complete or not there:
 it is filled under another name and renamed. Each process holds a shared lock on the folder that it runs from, which the kernel
-drops when the process dies; whoever unpacks a new build removes the folders of other builds that nobody holds.
+drops when the process dies. Folders of other builds that nobody holds are removed, but for the one that was used last, if that
+was lately: two versions that are used in turn need not unpack themselves each time.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import os
 import re
 import shutil
 import sys
+import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 from .facts import DIGEST, VERSION
 
@@ -23,6 +26,9 @@ CONTENTS = "contents"
 END = "end"
 PREFIX = "site-packages/"
 NEW, OLD = ".new-", ".old-"
+LATELY_S = 24 * 3600
+"""How long the last used of the other builds is kept."""
+
 _TAG = re.compile(r"\.cpython-(\d+)-[^/]*\.so$")
 _ENTRY = re.compile(r".+-[0-9a-f]{16}-cp\d+$")
 
@@ -48,6 +54,8 @@ def hold(folder: str) -> int | None:
         return None
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     if _is_whole(folder, descriptor):
+        with suppress(OSError):  # a file system that can only be read
+            os.utime(descriptor)
         return descriptor
     os.close(descriptor)
     return None
@@ -84,7 +92,7 @@ def unpack(archive: str, root: str) -> int:
             if (held := hold(folder)) is None:
                 _fill(archive, root, folder)
                 held = hold(folder)
-                _sweep(root)
+                _sweep(root, LATELY_S)
         finally:
             os.close(guard)
     finally:
@@ -130,36 +138,84 @@ def _extract(archive: str, folder: str) -> Iterator[tuple[str, int]]:
         raise Damaged(str(error)) from error
 
 
-def wanted(name: str) -> bool:
+def wanted(name: str, python: str | None = None) -> bool:
     """Whether this Python has a use for a file of the archive: extension modules of other versions stay packed."""
     if not name.startswith(PREFIX):
         return False
     tag = _TAG.search(name)
-    return tag is None or f"cp{tag[1]}" == _python()
+    return tag is None or f"cp{tag[1]}" == (python or _python())
 
 
-def _sweep(root: str) -> None:
-    """Remove the folders of other builds that no process runs from."""
-    for name in os.listdir(root):
-        if _ENTRY.fullmatch(name) and f"-{DIGEST}-" not in name and not _is_held(f"{root}/{name}"):
-            os.rename(f"{root}/{name}", f"{root}/{OLD}{name}")
-    _remove_leftovers(root)
+def tidy(root: str) -> None:
+    """At a start that needs not unpack: remove what is left of other builds, unless somebody else is at work here."""
+    with suppress(OSError):
+        if any(_is_of_another_build(name) for name in os.listdir(root)):
+            clean(root, LATELY_S)
 
 
-def _is_held(folder: str) -> bool:
+def clean(root: str, lately_s: float = 0) -> list[tuple[str, int]]:
+    """Remove the folders of other builds that no process runs from, but for the last used one if that was ``lately_s`` seconds
+    ago or less; those removed, with their sizes in bytes. The copy of this module in the package is of no build: for it all are
+    others.
+
+    Raises:
+        OSError: there is no such folder, or it cannot be written to.
+    """
+    guard = os.open(f"{root}/lock", os.O_RDWR | os.O_CLOEXEC)
     try:
-        descriptor = os.open(f"{folder}/{CONTENTS}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _sweep(root, lately_s)
     finally:
-        os.close(descriptor)
-    return False
+        os.close(guard)
+
+
+def _is_of_another_build(name: str) -> bool:
+    return _ENTRY.fullmatch(name) is not None and f"-{DIGEST}-" not in name
+
+
+def _sweep(root: str, lately_s: float) -> list[tuple[str, int]]:
+    """The lock of ``root`` is ours. Whatever cannot be removed stays: a start must not fail for it."""
+    removed = []
+    with suppress(OSError):
+        names = [name for name in os.listdir(root) if _is_of_another_build(name)]
+        used = {name: _used(f"{root}/{name}") for name in names}
+        kept = {name for name in sorted(names, key=used.__getitem__)[-1:] if used[name] > time.time() - lately_s}
+        for name in sorted({*names} - kept):
+            size = _size(f"{root}/{name}")
+            if _put_aside(root, name):
+                removed.append((f"{root}/{name}", size))
+        _remove_leftovers(root)
+    return removed
+
+
+def _used(folder: str) -> float:
+    try:
+        return os.stat(f"{folder}/{CONTENTS}").st_mtime
+    except OSError:
+        return 0
+
+
+def _size(folder: str) -> int:
+    return sum(os.lstat(os.path.join(parent, name)).st_blocks * 512 for parent, _, names in os.walk(folder) for name in names)
+
+
+def _put_aside(root: str, name: str) -> bool:
+    """Rename the folder of a build, unless a process runs from it. The lock is held until it has its new name: who waits for it,
+    to run from there, sees then that the folder is gone.
+    """
+    folder = f"{root}/{name}"
+    descriptor = None
+    try:
+        with suppress(FileNotFoundError):  # without its list nobody runs from it
+            descriptor = os.open(f"{folder}/{CONTENTS}", os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(folder, f"{root}/{OLD}{name}")
+    except OSError:
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True
 
 
 def _remove_leftovers(root: str) -> None:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 
 from . import cache
+from .facts import UNPACKED
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-NEEDED = "100 MB"
+TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 -- `make_private` looks at whose a folder there is
+
+
+class Foreign(PermissionError):
+    """A place belongs to another user, who could change what we run; or who could not use it after us."""
 
 
 class CannotStart(Exception):
@@ -23,14 +31,16 @@ def unpacked(archive: str, environment: Mapping[str, str], home: str) -> str:
     Raises:
         CannotStart: there is no place for it, or the archive is damaged.
     """
-    refusals = []
-    for root, shared in places(environment, home):
+    refusals: list[str] = []
+    foreign = ""
+    for root, check in places(environment, home):
         try:
-            if shared:
-                make_private(os.path.dirname(root))
+            check()
             if cache.hold(f"{root}/{cache.entry_name()}") is None:
                 refuse_noexec(root)
                 cache.unpack(archive, root)
+            else:
+                cache.tidy(root)
         except cache.Damaged as error:
             raise CannotStart(
                 f"error: the file {archive} is damaged: {error}\n  -> copy it again, and compare its SHA-256"
@@ -39,10 +49,14 @@ def unpacked(archive: str, environment: Mapping[str, str], home: str) -> str:
             if error.errno in FULL:
                 raise CannotStart(
                     f"error: no space left to unpack anima-qa in {root}\n"
-                    f"  -> free {NEEDED} there, or let ANIMA_QA_HOME name a folder on another file system"
+                    f"  -> free {needed()} there, or let ANIMA_QA_HOME name a folder on another file system"
                 ) from error
             refusals.append(f"{error.filename or root}: {error.strerror or error}")
+            if isinstance(error, Foreign):
+                foreign = str(error.filename)
         else:
+            if foreign and sys.stderr:
+                sys.stderr.write(f"anima-qa: {foreign} belongs to another user, so the program is unpacked in {root}\n")
             return f"{root}/{cache.entry_name()}/{cache.PREFIX.rstrip('/')}"
     raise CannotStart(
         f"error: anima-qa cannot unpack itself: {'; '.join(refusals)}\n"
@@ -50,16 +64,83 @@ def unpacked(archive: str, environment: Mapping[str, str], home: str) -> str:
     )
 
 
-def places(environment: Mapping[str, str], home: str) -> list[tuple[str, bool]]:
-    """Where folders may lie, best first, and whether the place is shared with other users."""
+def clean(environment: Mapping[str, str], home: str = "") -> list[tuple[str, int]]:
+    """Remove what no process runs from, in all places; those removed, with their sizes in bytes. What is not ours alone is left
+    alone, and so is a place that is a link: it is somebody's arrangement.
+    """
+    removed = []
+    with suppress(CannotStart):
+        for root, check in places(environment, home or os.path.expanduser("~")):
+            with suppress(OSError):
+                if os.path.isdir(root) and not os.path.islink(root):
+                    check()
+                    removed += cache.clean(root)
+    return removed
+
+
+def needed() -> str:
+    """The room that unpacking takes, in tens of megabytes."""
+    return f"{-(-UNPACKED // 10_000_000) * 10} MB"
+
+
+def places(environment: Mapping[str, str], home: str) -> list[tuple[str, Callable[[], None]]]:
+    """Where folders may lie, best first, each with what sees to it that it is ours alone.
+
+    Raises:
+        CannotStart: the place that was asked for has no name.
+    """
     if moved := environment.get("ANIMA_QA_HOME"):
-        return [(os.path.abspath(os.path.expanduser(moved)) + "/cache/zipapp", False)]
+        root = f"{_absolute(moved)}/cache/zipapp"
+        return [(root, partial(refuse_foreign, root))]
     cache_home = environment.get("XDG_CACHE_HOME", "")
-    own = cache_home if os.path.isabs(cache_home) else f"{home}/.cache"
-    temporary = environment.get("TMPDIR", "")
-    shared = temporary if os.path.isabs(temporary) else "/tmp"  # noqa: S108 -- `make_private` looks at whose it is
-    found = [(f"{shared}/anima-qa-{os.getuid()}/zipapp", True)]
-    return [(f"{own}/anima-qa/zipapp", False), *found] if os.path.isabs(own) else found
+    base = cache_home if os.path.isabs(cache_home) else home
+    own = cache_home if base == cache_home else f"{home}/.cache"
+    found: list[tuple[str, Callable[[], None]]] = []
+    if os.path.isabs(own):
+        root = f"{own}/anima-qa/zipapp"
+        found.append((root, lambda: refuse_foreign(base, nearest(root))))
+    temporary = [folder for folder in (environment.get("TMPDIR", ""), *TEMPORARY) if os.path.isabs(folder)]
+    for folder in dict.fromkeys(temporary):
+        private = f"{folder}/anima-qa-{os.geteuid()}"
+        found.append((f"{private}/zipapp", partial(make_private, private)))
+    return found
+
+
+def _absolute(moved: str) -> str:
+    path = os.path.expanduser(moved)
+    if path.startswith("~"):
+        raise CannotStart(
+            f"error: ANIMA_QA_HOME is {moved}, and the home folder of that user is not known\n  -> let it name a folder"
+        )
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise CannotStart(
+            f"error: ANIMA_QA_HOME is {moved}, and the current folder, where that would be, is gone\n"
+            "  -> change to a folder that is there, or let ANIMA_QA_HOME begin with /"
+        ) from error
+
+
+def nearest(folder: str) -> str:
+    """The folder, or the nearest above it that is there."""
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def refuse_foreign(*folders: str) -> None:
+    """Let nobody but root choose what we run; and let root not take a place that its user has to write to later (``sudo``).
+
+    Raises:
+        Foreign: one of the folders belongs to somebody else.
+    """
+    for folder in folders:
+        try:
+            owner = os.stat(folder).st_uid
+        except OSError:
+            continue
+        if owner not in {0, os.geteuid()}:
+            raise Foreign(errno.EPERM, "it belongs to another user", folder)
 
 
 def make_private(folder: str) -> None:
@@ -72,7 +153,7 @@ def make_private(folder: str) -> None:
         os.mkdir(folder, 0o700)
     except FileExistsError:
         there = os.lstat(folder)
-        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid() or stat.S_IMODE(there.st_mode) & 0o077:
+        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid() or stat.S_IMODE(there.st_mode) & 0o077:
             raise PermissionError(errno.EPERM, "it belongs to somebody else, or others may look into it", folder) from None
 
 
@@ -82,8 +163,6 @@ def refuse_noexec(root: str) -> None:
     Raises:
         OSError: ``root`` is, or would be, on one.
     """
-    there = root
-    while not os.path.exists(there):
-        there = os.path.dirname(there)
+    there = nearest(root)
     if os.statvfs(there).f_flag & os.ST_NOEXEC:
         raise PermissionError(errno.EACCES, "the file system is mounted noexec", there)

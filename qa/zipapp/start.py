@@ -9,12 +9,12 @@ import sys
 
 def main(archive: str) -> None:
     """Run the program that is in ``archive``."""
+    from .streams import open_missing_streams
+
+    open_missing_streams()  # first of all: the lock that is held from here on must not become stdout
     archive = os.path.abspath(archive)
     shut_out(archive)
-    try:
-        sys.path[0] = _modules(archive)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.path[0] = _modules(archive)
     from qa.cli import main as program
 
     program()
@@ -26,15 +26,14 @@ def _modules(archive: str) -> str:
     try:
         return unpacked(archive, dict(os.environ), os.path.expanduser("~"))
     except CannotStart as error:
-        sys.stderr.write(f"{error}\n")
+        if sys.stderr:
+            sys.stderr.write(f"{error}\n")
         sys.exit(3)
 
 
 def shut_out(archive: str) -> None:
-    """Let modules come from ``archive`` and from Python's own library only.
-
-    The file's first line asks for this with ``-sE``, but who starts it as ``python3 anima-qa.pyz`` has not done so; and modules
-    that are installed on this host are not those that the program was tested with.
+    """Let modules come from ``archive`` and from Python's own library only: what is installed on this host is not what the
+    program was tested with. That nothing of it is imported already is the work of `gate`.
     """
     sys.path[:] = [archive, *(place for place in sys.path if _is_pythons_own(place))]
 

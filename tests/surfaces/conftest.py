@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from program import Program, new_home
+from zipapp_host import TOP, Host
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +32,16 @@ def program(shared_home: Path, tmp_path: Path) -> Program:
 def fresh_program(tmp_path: Path) -> Program:
     """With a home that knows nothing of this host."""
     return Program(new_home(tmp_path / "fresh"), tmp_path)
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The single file, built if need be."""
+    subprocess.run([TOP / "build_zipapp.sh"], check=True)
+    return TOP / "dist/anima-qa.pyz"
+
+
+@pytest.fixture
+def host(tmp_path: Path, built: Path) -> Iterator[Host]:
+    yield Host(tmp_path / "host", built)
+    shutil.rmtree(tmp_path / "host")  # 120 MB

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from qa.paths import Paths
+from qa.zipapp.gate import CLEAN
+
+if os.environ.get("CI") == "true" and not os.environ.get("ANIMA_QA_PROGRAM"):
+    raise RuntimeError("CI drives the single file: ANIMA_QA_PROGRAM must name it, as ./test.sh sees to")
 
 PROGRAM = Path(os.environ.pop("ANIMA_QA_PROGRAM", "") or Path(sys.executable).with_name("anima-qa")).absolute()
 """What is driven: ``./test.sh`` names the single file; else it is what the tests' own environment has."""
 
-COMMAND = [sys.executable, "-sE", str(PROGRAM)] if PROGRAM.suffix == ".pyz" else [str(PROGRAM)]
+COMMAND = [sys.executable, CLEAN, str(PROGRAM)] if PROGRAM.suffix == ".pyz" else [str(PROGRAM)]
 """How it is started. Its first line is tried by tests of its own: what stands for ``python3`` in PATH can be a script."""
 
 LIMIT_S = 240.0

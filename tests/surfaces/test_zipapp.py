@@ -7,66 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from program import LIMIT_S
+from zipapp_host import CHECKED, SCRIPT, VERSION, Host, on_a_disk_of
 
 from qa import __version__
 
 TOP = Path(__file__).parents[2]
-SCRIPT = TOP / "examples/hello.yaml"
 PYTHONS = ("311", "312", "313", "314")
-
-
-@pytest.fixture(scope="session")
-def built() -> Path:
-    """The file, built if need be."""
-    subprocess.run([TOP / "build_zipapp.sh"], check=True)
-    return TOP / "dist/anima-qa.pyz"
-
-
-class Host:
-    """A host that the file was copied to."""
-
-    def __init__(self, folder: Path, file: Path) -> None:
-        self.home = folder / "home"
-        self.cwd = folder / "work"
-        self.file = folder / "anima-qa.pyz"
-        self.root = self.home / ".cache/anima-qa/zipapp"
-        for made in (self.home, self.cwd):
-            made.mkdir(parents=True)
-        shutil.copy(file, self.file)
-
-    def settings(self, changes: dict[str, str]) -> dict[str, str]:
-        # All that the program itself writes goes elsewhere, so that what is in the home was unpacked.
-        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.cwd), **changes}
-
-    def start(self, *arguments: object, before: tuple[object, ...] = (), **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [str(word) for word in (*before, self.file, *arguments)], cwd=self.cwd, env=self.settings(env),
-            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def run(self, *arguments: object, before: tuple[object, ...] = (), **env: str) -> tuple[int, str, str]:
-        process = self.start(*arguments, before=before, **env)
-        stdout, stderr = process.communicate(timeout=LIMIT_S)
-        return process.returncode, stdout, stderr
-
-    def unpacked(self) -> list[Path]:
-        return [path for path in self.root.iterdir() if path.name != "lock"] if self.root.exists() else []
-
-
-@pytest.fixture
-def host(tmp_path: Path, built: Path) -> Iterator[Host]:
-    yield Host(tmp_path / "host", built)
-    shutil.rmtree(tmp_path / "host")  # 120 MB
-
-
-CHECKED = (0, f"{SCRIPT}: ok, 8 steps\n", "")
-VERSION = (0, f"anima-qa {__version__}\n", "")
 
 
 def test_it_is_the_same_program(host: Host) -> None:
@@ -74,8 +27,16 @@ def test_it_is_the_same_program(host: Host) -> None:
     assert host.run("check", SCRIPT) == CHECKED
     status, stdout, _ = host.run("--help")
     assert (status, stdout.split()[:2]) == (0, ["Usage:", "anima-qa"])
-    status, stdout, _ = host.run(_ANIMA_QA_COMPLETE="bash_source")
-    assert (status, "complete -o nosort -F _anima_qa_completion anima-qa" in stdout) == (0, True)
+
+
+def test_a_shell_completes_it_whatever_its_name(host: Host) -> None:
+    host.file = host.file.rename(host.cwd / "vm-tests")
+    typed = 'eval "$(_ANIMA_QA_COMPLETE=bash_source vm-tests)"; complete -p vm-tests; COMP_WORDS=(vm-tests doc) COMP_CWORD=1; '
+    typed += '_vm_tests_completion vm-tests; echo "${COMPREPLY[@]}"'
+    command = ["bash", "-c", typed]
+    path = {"PATH": f"{host.cwd}:{os.environ['PATH']}"}
+    lines = subprocess.check_output(command, env=host.settings(path), text=True).splitlines()
+    assert lines == ["complete -o nosort -F _vm_tests_completion vm-tests", "doctor"]
 
 
 def test_the_built_in_guest_comes_with_it(host: Host) -> None:
@@ -101,7 +62,10 @@ def test_what_is_inside_and_under_which_license(host: Host, built: Path) -> None
     ):
         assert re.search(line, stdout), line
     assert re.search(r"qemu.qmp +0.0.6 .*LGPLv2\+\)\n", stdout)
-    assert not re.search(r"^  .*see its", stdout, re.MULTILINE)
+    assert not re.search(r"^  .*see (its|the license)", stdout, re.MULTILINE)
+    with zipfile.ZipFile(built) as packed:
+        brought = {found[1] for name in packed.namelist() if (found := re.search(r"\.libs/([^-/]+)", name))}
+    assert brought == set(re.findall(r"^  (lib\S+) +(?:numpy|pillow) ", stdout, re.MULTILINE))
     lock = (TOP / "tools/zipapp/requirements.lock").read_text()
     elsewhere = r"(?!.*sys_platform == '(?:win32|emscripten)')"
     locked = re.findall(rf"^{elsewhere}([a-z0-9-]+)==(\S+)", lock, re.MULTILINE)
@@ -133,6 +97,78 @@ def test_nothing_in_the_current_folder_or_in_pythons_settings_is_imported(host: 
     for before in ((), ("python3", "-S")):
         assert host.run("check", SCRIPT, before=before, PYTHONPATH=str(host.cwd)) == CHECKED
     assert host.run("check", SCRIPT, PYTHONHOME="/nowhere", PYTHONSTARTUP="evil.py", PYTHONOPTIMIZE="2") == CHECKED
+
+
+IMPORTS = "import click, os\nos.environ['IMPORTED'] = click.__file__\n"
+
+
+@pytest.fixture
+def polluted(tmp_path: Path) -> Path:
+    """A Python with packages of its own, one of which is imported before any program starts."""
+    made = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
+    (site,) = made.glob("lib/python*/site-packages")
+    (site / "click.py").write_text("")
+    (site / "imports.pth").write_text("import click\n")
+    return made / "bin"
+
+
+@pytest.mark.parametrize("options", [(), ("-sE",), ("-I",)], ids=["plain", "-sE", "-I"])
+def test_nothing_that_is_installed_here_is_imported(host: Host, polluted: Path, options: tuple[str, ...]) -> None:
+    said = subprocess.check_output([polluted / "python3", "-c", "import sys; print(sys.modules['click'].__file__)"], text=True)
+    assert said.startswith(str(polluted.parent))  # so it would be in the way
+    assert host.run("check", SCRIPT, before=(polluted / "python3", *options)) == CHECKED
+    assert host.run("check", SCRIPT, PATH=f"{polluted}:{os.environ['PATH']}") == CHECKED
+
+
+def test_nothing_that_pythonpath_imports_at_its_start_stays(host: Host) -> None:
+    for name in ("click", "pydantic"):
+        (host.cwd / f"{name}.py").write_text("")
+    (host.cwd / "sitecustomize.py").write_text(
+        "import click, pydantic, sys\n"
+        "class Finder:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, *_):\n"
+        "        if name.startswith(('qa', 'rich')):\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+    )
+    assert host.run("check", SCRIPT, before=("python3",), PYTHONPATH=str(host.cwd)) == CHECKED
+
+
+def test_agents_are_told_to_start_it_so(host: Host) -> None:
+    status, stdout, _ = host.run("mcp", "--print-config", "codex")
+    assert status == 0
+    assert f'args = ["-IS", "{host.file}", "mcp"]' in stdout
+
+
+@pytest.mark.parametrize(
+    "way", ["-I", "PYTHONSAFEPATH", "a link", "spaces", "umlauts", "LC_ALL=C", "no exec bit", "another name", "a relative path"]
+)
+def test_ways_to_start_it(host: Host, way: str, tmp_path: Path) -> None:
+    before: tuple[object, ...] = ()
+    env = {}
+    match way:
+        case "-I":
+            before = (sys.executable, "-I")
+        case "PYTHONSAFEPATH":
+            before, env = (sys.executable,), {"PYTHONSAFEPATH": "1"}
+        case "a link":
+            (tmp_path / "link").symlink_to(host.file)
+            host.file = tmp_path / "link"
+        case "spaces" | "umlauts" | "another name":
+            host.file = host.file.rename(tmp_path / {"spaces": "a b.pyz", "umlauts": "prüfer ☃.pyz"}.get(way, "vm"))
+        case "LC_ALL=C":
+            env = {"LC_ALL": "C", "LANG": "C"}
+        case "no exec bit":
+            host.file.chmod(0o644)
+            before = (sys.executable,)
+        case _:
+            host.file = Path(os.path.relpath(host.file, host.cwd))
+    script = host.cwd / "grüße.yaml"
+    script.write_text(SCRIPT.read_text())
+    assert host.run("--version", before=before, **env) == VERSION
+    assert host.run("check", script.name, before=before, **env) == (0, f"{script.name}: ok, 8 steps\n", "")
 
 
 def test_it_unpacks_itself_once(host: Host) -> None:
@@ -175,6 +211,7 @@ def test_an_old_version_goes(host: Host) -> None:
     old = host.root / "0.0.1-0123456789abcdef-cp311"
     (old / "site-packages").mkdir(parents=True)
     (old / "contents").write_text("end\n")
+    os.utime(old / "contents", times=(0, 0))
     assert host.run("--version") == VERSION
     assert len(host.unpacked()) == 1
     assert not old.exists()
@@ -221,12 +258,6 @@ def test_screens_are_compared_out_of_the_one_file(host: Host) -> None:
     assert "builtin-welcome: does not match" in stdout
 
 
-def on_a_disk_of(size: str, folder: Path, options: str = "") -> tuple[object, ...]:
-    flags = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
-    script = f"mount -t tmpfs -o size={size}{options} tmpfs '{folder}' && exec \"$@\""
-    return ("unshare", *flags, "sh", "-c", script, "sh")
-
-
 def test_a_full_disk(host: Host) -> None:
     status, _, stderr = host.run("--version", before=on_a_disk_of("20M", host.home))
     assert status == 3
@@ -251,6 +282,66 @@ def test_a_file_that_was_damaged_on_its_way(host: Host) -> None:
     assert stderr.startswith(f"error: the file {host.file} is damaged: ")
     assert "copy it again" in stderr
     assert host.unpacked() == []
+
+
+@pytest.fixture
+def ordinary(built: Path) -> Iterator[tuple[Host, tuple[object, ...]]]:
+    """A host whose home belongs to a user without privileges, and what starts a program as that user."""
+    with tempfile.TemporaryDirectory(prefix="anima-qa-ordinary-") as name:  # pytest's own folders are root's alone
+        Path(name).chmod(0o755)
+        host = Host(Path(name, "host"), built)
+        for folder in (host.home, host.cwd):
+            os.chown(folder, 65534, 65534)
+        reading = "+dac_read_search"  # the interpreter may lie in root's home
+        switch = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={reading}")
+        yield host, (*switch, f"--ambient-caps={reading}")
+
+
+def test_root_with_the_home_of_a_user(ordinary: tuple[Host, tuple[object, ...]]) -> None:
+    host, as_user = ordinary
+    private = host.cwd / "anima-qa-0/zipapp"
+    line = f"anima-qa: {host.home} belongs to another user, so the program is unpacked in {private}\n"
+    assert host.run("--version") == (*VERSION[:2], line)
+    assert list(host.home.iterdir()) == []
+    assert host.run("--version", before=as_user) == VERSION
+    assert len(host.unpacked()) == 1
+    assert host.run("--version") == (*VERSION[:2], line)  # nor does root run what a user could have changed
+
+
+def test_a_user_whose_home_has_files_of_root(ordinary: tuple[Host, tuple[object, ...]]) -> None:
+    host, as_user = ordinary
+    (host.home / ".cache").mkdir(mode=0o700)
+    without = ("setpriv", "--bounding-set=-all", *as_user[1:4])
+    if subprocess.run([*without, sys.executable, "-c", ""], capture_output=True, check=False).returncode:
+        without = as_user[:4]
+    for command in (("image", "list"), ("template", "list"), ("image", "info", "builtin"), ("doctor",)):
+        status, stdout, stderr = host.run(*command, before=(*without, "/usr/bin/python3"))
+        assert status == 3, stderr
+        assert "Traceback" not in stderr
+        assert f"{host.home}/.cache" in stdout + stderr
+        assert "ANIMA_QA_HOME" in stdout + stderr
+
+
+def test_a_user_that_the_system_does_not_know(ordinary: tuple[Host, tuple[object, ...]]) -> None:
+    host, as_user = ordinary
+    nameless = (*(str(word).replace("65534", "4242") for word in as_user), "env", "-u", "HOME")
+    assert host.run("--version", before=nameless, TMPDIR="/nowhere") == VERSION
+    shutil.rmtree("/tmp/anima-qa-4242")
+    status, _, stderr = host.run("doctor", before=nameless)
+    assert (status, stderr.splitlines()[0]) == (
+        2, "error: there is no home folder: HOME is not set, and the system knows no user with the number 4242"
+    )  # fmt: skip
+
+
+def test_no_more_room_is_taken_than_is_asked_for(host: Host) -> None:
+    host.run("--licenses")
+    (folder,) = host.unpacked()
+    settings = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, "-m", "compileall", "-q", folder], env=settings, stdout=subprocess.DEVNULL, check=False)
+    taken = sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+    with zipfile.ZipFile(host.file) as packed:
+        (asked,) = re.findall(r"UNPACKED = (\d+)", packed.read("anima_qa_start/facts.py").decode())
+    assert int(asked) * 0.9 < taken < int(asked) * 1.02
 
 
 def test_it_is_one_file_of_a_size_that_people_copy(built: Path) -> None:

@@ -163,6 +163,12 @@ def test_the_folders_of_the_system_and_then_the_users(tmp_path: Path) -> None:
     assert descriptor_folders({"XDG_CONFIG_HOME": "relative"})[-1] == Path.home() / ".config/qemu/firmware"
 
 
+def test_a_user_without_a_home_has_no_folder_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert descriptor_folders({}) == (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware"))
+
+
 def test_one_folder_replaces_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = describe(tmp_path, "60.json")
     monkeypatch.chdir(tmp_path.parent)

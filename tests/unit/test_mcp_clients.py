@@ -66,5 +66,5 @@ def test_the_token_is_not_handed_on() -> None:
 
 def test_this_program_is_named_so_that_it_starts_from_anywhere() -> None:
     assert this_program("/opt/bin/anima-qa") == ["/opt/bin/anima-qa"]
-    assert this_program("/opt/anima-qa.pyz")[1:] == ["/opt/anima-qa.pyz"]
+    assert this_program("/opt/anima-qa.pyz")[1:] == ["-IS", "/opt/anima-qa.pyz"]
     assert this_program("/x/qa/__main__.py")[1:] == ["-m", "qa"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import subprocess
@@ -94,23 +95,98 @@ def test_modules_that_python_compiled_do_no_harm(archive: str, root: Path) -> No
     assert cache.hold(str(folder(root))) is not None
 
 
+def used_long_ago(entry: Path) -> None:
+    os.utime(entry / cache.CONTENTS, times=(0, 0))
+
+
 def test_a_new_build_removes_the_old_one(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     as_build(monkeypatch, "a")
     os.close(start(archive, root))
+    used_long_ago(folder(root))
     as_build(monkeypatch, "b")
     start(archive, root)
     assert names(root) == {cache.entry_name()}
 
 
+def test_two_builds_that_are_used_in_turn_stay_and_no_third(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for build in "abcbc":
+        as_build(monkeypatch, build)
+        os.close(start(archive, root))
+        cache.tidy(str(root))
+    assert {name.split("-")[1][0] for name in names(root)} == {"b", "c"}
+    used_long_ago(next(root.glob("*-bbb*")))
+    cache.tidy(str(root))
+    assert names(root) == {cache.entry_name()}
+
+
+def test_each_start_is_a_use(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_build(monkeypatch, "a")
+    os.close(start(archive, root))
+    old = folder(root)
+    used_long_ago(old)
+    os.close(start(archive, root))
+    as_build(monkeypatch, "b")
+    start(archive, root)
+    assert names(root) == {old.name, cache.entry_name()}
+
+
+def test_what_cannot_be_removed_fails_no_start(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_build(monkeypatch, "a")
+    old = cache.entry_name()
+    os.close(start(archive, root))
+    used_long_ago(folder(root))
+    as_build(monkeypatch, "b")
+    real = os.rename
+
+    def rename(source: str, target: str) -> None:
+        if old in source:
+            raise PermissionError(errno.EACCES, "Permission denied", source)
+        real(source, target)
+
+    monkeypatch.setattr(cache.os, "rename", rename)
+    start(archive, root)
+    cache.tidy(str(root))
+    cache.tidy("/proc/none")
+    assert names(root) == {old, cache.entry_name()}
+
+
+def test_all_that_no_process_runs_from_can_be_removed(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_build(monkeypatch, "a")
+    running, old = start(archive, root), cache.entry_name()
+    as_build(monkeypatch, "b")
+    os.close(start(archive, root))
+    unused = folder(root)
+    monkeypatch.undo()
+    ((removed, size),) = cache.clean(str(root))
+    assert (removed, size > 0, names(root)) == (str(unused), True, {old})
+    os.close(running)
+
+
+def test_a_build_is_locked_until_it_has_gone(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that comes while its folder is being removed waits, and sees that it is gone."""
+    os.close(start(archive, root))
+    entry = folder(root)
+    real = os.rename
+
+    def rename(source: str, target: str) -> None:
+        with (entry / cache.CONTENTS).open() as contents, pytest.raises(BlockingIOError):
+            fcntl.flock(contents, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        real(source, target)
+
+    monkeypatch.setattr(cache.os, "rename", rename)
+    as_build(monkeypatch, "b")
+    assert [Path(path) for path, _ in cache.clean(str(root))] == [entry]
+
+
 def test_an_old_build_that_runs_stays_until_it_has_ended(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     as_build(monkeypatch, "a")
     old, running = cache.entry_name(), start(archive, root)
+    used_long_ago(folder(root))
     as_build(monkeypatch, "b")
     os.close(start(archive, root))
     assert names(root) == {old, cache.entry_name()}
     os.close(running)
-    as_build(monkeypatch, "c")
-    start(archive, root)
+    cache.tidy(str(root))
     assert names(root) == {cache.entry_name()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,12 +79,77 @@ def test_the_other_python_gets_the_same_command_line_and_is_the_last(path: Path,
     monkeypatch.setattr(gate.os, "execv", lambda *arguments: called.extend(arguments))
     monkeypatch.setattr(sys, "argv", ["anima-qa.pyz", "run", "a b.yaml"])
     monkeypatch.setenv("PATH", str(path))
-    monkeypatch.delenv(gate.TRIED, raising=False)
+    monkeypatch.delenv(gate.STARTED, raising=False)
     gate.go_on("/anima-qa.pyz")
-    assert called == [other, [other, "-sE", "/anima-qa.pyz", "run", "a b.yaml"]]
+    assert called == [other, [other, "-IS", "/anima-qa.pyz", "run", "a b.yaml"]]
     with pytest.raises(SystemExit):
         gate.go_on("/anima-qa.pyz")
-    assert gate.TRIED not in gate.os.environ
+    assert gate.STARTED not in gate.os.environ
+
+
+@pytest.fixture
+def went_on(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What became of a start: the command line of another process, or ``here``."""
+    ended: list[object] = []
+    monkeypatch.setattr(gate.os, "execv", lambda *arguments: ended.append(arguments[1]))
+    monkeypatch.setattr(start, "main", lambda _: ended.append("here"))
+    monkeypatch.setattr(sys, "argv", ["anima-qa.pyz", "mcp"])
+    return ended
+
+
+def test_a_python_that_may_have_imported_what_is_installed_here_starts_again_without(
+    monkeypatch: pytest.MonkeyPatch, went_on: list[object]
+) -> None:
+    monkeypatch.delenv(gate.STARTED, raising=False)
+    monkeypatch.setattr(gate, "is_clean", lambda: False)
+    gate.go_on("/anima-qa.pyz")
+    gate.go_on("/anima-qa.pyz")  # as the one that was started: once is enough, whatever became of its options
+    assert went_on == [[sys.executable, "-IS", "/anima-qa.pyz", "mcp"], "here"]
+    assert gate.STARTED not in gate.os.environ
+
+
+def test_a_clean_start_goes_on_at_once(monkeypatch: pytest.MonkeyPatch, went_on: list[object]) -> None:
+    monkeypatch.setattr(gate, "is_clean", lambda: True)
+    gate.go_on("/anima-qa.pyz")
+    assert went_on == ["here"]
+
+
+def test_ctrl_c_at_the_start_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gate, "is_clean", lambda: True)
+    monkeypatch.setattr(start, "main", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        gate.go_on("/anima-qa.pyz")
+    assert ended.value.code == 130
+
+
+def test_a_python_without_parts_of_its_library_does_not_suit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], went_on: list[object]
+) -> None:
+    monkeypatch.setattr(gate, "NEEDED", (*gate.NEEDED, "_no_such_module"))
+    monkeypatch.setenv("PATH", str(Path(sys.base_prefix, "bin")))  # where one lacks it, so do all
+    with pytest.raises(SystemExit) as ended:
+        gate.go_on("/anima-qa.pyz")
+    assert ended.value.code == 3
+    assert "without its modules no_such_module\n  -> install" in capsys.readouterr().err
+    assert went_on == []
+
+
+@pytest.mark.parametrize(("lacking", "status"), [((), 0), (("_no_such_module",), 1)])
+def test_another_python_is_asked_for_them_too(lacking: tuple[str, ...], status: int) -> None:
+    command = [sys.executable, "-ISc", gate.CHECK, gate.suffix(sys.version_info), *gate.NEEDED, *lacking]
+    assert subprocess.run(command, check=False).returncode == status
+
+
+def test_who_closed_stderr_gets_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "suits", lambda: False)
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SystemExit) as ended:
+        gate.go_on("/anima-qa.pyz")
+    assert ended.value.code == 3
 
 
 def test_old_pythons_can_read_the_first_code() -> None:

@@ -22,13 +22,21 @@ import wheels
 
 TOP = Path(__file__).resolve().parents[2]
 LOCK = Path(__file__).with_name("requirements.lock")
-SHEBANG = "/usr/bin/env -S python3 -sE"
+sys.path.insert(0, str(TOP))
+
+from qa.zipapp import cache, gate  # noqa: E402 -- of the checkout that is packed
+
+SHEBANG = f"/usr/bin/env -S python3 {gate.CLEAN}"
 START = "anima_qa_start"
-START_MODULES = ("__init__.py", "gate.py", "start.py", "place.py", "cache.py")
+START_MODULES = ("__init__.py", "gate.py", "start.py", "streams.py", "place.py", "cache.py")
 MAIN = f"from {START}.gate import go_on\n\ngo_on(__loader__.archive)\n"
 EPOCH = "1700000000"
 DATE = (2023, 11, 14, 22, 13, 20)
 """``EPOCH`` as zip files write it."""
+ELF = b"\x7fELF"
+ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
+BLOCK = 4096
+"""A file takes whole ones of a disk."""
 
 
 def program_wheel(folder: Path) -> Path:
@@ -56,8 +64,11 @@ def finish(raw: Path, target: Path, machine: str, version: str) -> None:
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    if foreign := of_another_machine(files, machine):
+        sys.exit(f"build_zipapp: these files are not for {machine}: {', '.join(foreign)}")
     pythons = ", ".join(f"({python.replace('.', ', ')})" for python in wheels.PYTHONS)
     facts = f'VERSION = "{version}"\nDIGEST = "{digest.hexdigest()[:16]}"\nMACHINE = "{machine}"\nPYTHONS = ({pythons})\n'
+    facts += f"UNPACKED = {unpacked_size(files)}\n"
     files[f"{START}/facts.py"] = facts.encode()
     stored = ("__main__.py", f"{START}/")  # Python reads these before we have shut out a zlib that is not its own
     with target.open("wb") as file:
@@ -69,6 +80,25 @@ def finish(raw: Path, target: Path, machine: str, version: str) -> None:
                 kind = zipfile.ZIP_STORED if name.startswith(stored) or name.endswith(".qcow2") else zipfile.ZIP_DEFLATED
                 packed.writestr(info, content, kind, 9)
     target.chmod(0o755)
+
+
+def of_another_machine(files: dict[str, bytes], machine: str) -> list[str]:
+    """The programs and libraries among the files that are for other processors."""
+    wanted = ELF_MACHINES[machine].to_bytes(2, "little")
+    return [name for name, content in files.items() if content.startswith(ELF) and content[18:20] != wanted]
+
+
+def unpacked_size(files: dict[str, bytes]) -> int:
+    """Bytes on the disk for the Python that needs most. What Python compiles a module to takes as much as its text, and a block
+    more: for what is larger than its text, and for folders.
+    """
+
+    def blocks(name: str, content: bytes) -> int:
+        size = -(-len(content) // BLOCK) * BLOCK
+        return 2 * size + BLOCK if name.endswith(".py") else size
+
+    pythons = ["cp" + python.replace(".", "") for python in wheels.PYTHONS]
+    return max(sum(blocks(*file) for file in files.items() if cache.wanted(file[0], python)) for python in pythons)
 
 
 def run(*command: object, quiet: bool = False) -> None:
