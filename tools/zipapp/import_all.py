@@ -15,10 +15,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 CANNOT = {
-    # what is written for other systems, for tools that are not in the file, or only says that it has moved
-    "PIL._typing", "cffi._shimmed_dist_utils", "click._winconsole", "mcp.cli", "mcp.cli.claude", "mcp.cli.cli",
-    "mcp.server.fastmcp", "numpy._core.cversions", "numpy.matlib", "pexpect._async_pre_await", "rich._win32_console",
-    "rich._windows_renderer", "truststore._macos", "truststore._windows",
+    # what is written for other systems, for tools and libraries that are not in the file, or only says that it has moved
+    "PIL._typing", "asyncssh.crypto.umac", "cffi._shimmed_dist_utils", "click._winconsole", "mcp.cli", "mcp.cli.claude",
+    "mcp.cli.cli", "mcp.server.fastmcp", "numpy._core.cversions", "numpy.matlib", "pexpect._async_pre_await",
+    "rich._win32_console", "rich._windows_renderer", "truststore._macos", "truststore._windows",
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def failures(site: Path) -> Iterator[str]:
             lacking = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else "qa"
             optional = lacking not in (inside | sys.stdlib_module_names) - {"tkinter"} and not name.startswith("qa.")
             if not optional and name not in CANNOT:
-                yield f"{name}: {error!r}"
+                yield f"{name}: {type(error).__name__}: {str(error).strip().splitlines()[-1:]}"
 
 
 def main() -> None:
