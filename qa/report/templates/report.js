@@ -18,7 +18,7 @@
     if (summary) { summary.focus(); summary.scrollIntoView({ block: "nearest" }); }
   };
   const reveal = () => {
-    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const row = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!row || !row.matches(".steps > li")) { return; }
     if (row.offsetParent === null) { setFilter(false); }
     row.querySelector("details").open = true;
