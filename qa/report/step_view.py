@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from qa.deadline import format_duration
+from qa.report.alike import said
 from qa.report.comparison import workaround
 from qa.report.content import BAD, FlatStep, is_picture, pictures
 from qa.report.folder import ResultsFolder, evidence_title
@@ -55,6 +56,7 @@ class StepView:
     Attributes:
         bad: it counts as a failure; ``cause``: and it failed by itself.
         soft: the known defect that a needle stands for with which it passed; empty where there is none.
+        said: the last line of what its command printed, where it failed.
         film: number of the film that shows its machine, from 1, and ``moment``: its picture when the step ended; 0 for none.
     """
 
@@ -70,6 +72,7 @@ class StepView:
     verb: str
     machine: str
     detail: str
+    said: str
     hint: str
     place: str
     duration: str
@@ -110,6 +113,7 @@ def step_view(
         verb=one_line(step.verb),
         machine=one_line(step.machine or ""),
         detail=one_line(step.detail, 1000),
+        said=said(step) if step.outcome in BAD else "",
         hint=one_line(step.hint, 1000),
         place=one_line(step.place),
         duration="" if step.outcome == "skipped" else format_duration(step.duration_s),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from qa.deadline import format_duration
+from qa.report.alike import grouped, way_of
 from qa.report.content import FlatStep, causes, flatten, main_cause, pictures
 from qa.report.failures import counted
 from qa.report.film_view import FilmView, make_films
@@ -41,6 +42,14 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class WayView:
+    """Failures of one kind. ``same``: the headline is one of them."""
+
+    steps: list[StepView]
+    same: bool
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything the template needs.
 
@@ -57,7 +66,8 @@ class Page:
     context: str
     facts: list[tuple[str, str, str]]
     headline: Headline | None
-    others: list[StepView]
+    others: list[WayView]
+    more_failed: int
     frames: list[Frame]
     album_note: str
     sheets: dict[str, Sheet]
@@ -94,7 +104,8 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
         context=_context(result),
         facts=_facts(result),
         headline=headline,
-        others=[by_index[flat.step.index] for flat in failed],
+        others=_ways(cause, [flat.step for flat in failed], by_index),
+        more_failed=len(failed),
         frames=list(_frames(result, album, steps)),
         album_note=album.note,
         sheets=_sheets(steps),
@@ -108,6 +119,13 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
         several_machines=len({machine.name for machine in result.machines}) > 1,
         several_outcomes=0 < sum(step.bad for step in steps) < len(steps),
     )
+
+
+def _ways(cause: StepResult | None, failed: list[StepResult], views: Mapping[str, StepView]) -> list[WayView]:
+    """The other failures in groups, those like ``cause`` first."""
+    first = way_of(cause) if cause else None
+    groups = sorted(grouped(failed, way_of), key=lambda group: way_of(group[0]) != first)
+    return [WayView([views[step.index] for step in group], way_of(group[0]) == first) for group in groups]
 
 
 def _album(folder: ResultsFolder, result: RunResult, flats: list[FlatStep]) -> Album:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -108,9 +109,9 @@ def test_firefox_complains_of_nothing_either(firefox: Firefox, reports: dict[str
 
 def test_the_first_screen_of_forty_failures_tells_the_cause(browser: Browser, reports: dict[str, Path]) -> None:
     browser.open(reports["forty_failures"])
-    for part in (".headline .detail", ".headline .output:last-child pre", ".headline img", ".headline nav h4"):
+    for part in (".headline .detail", ".headline .output:last-child pre", ".headline img", ".headline nav h3"):
         assert in_view(browser, part)
-    assert browser.evaluate("document.querySelector('.headline nav h4').textContent") == "39 more failed"
+    assert browser.evaluate("document.querySelector('.headline nav h3').textContent") == "39 more failed"
 
 
 @pytest.mark.parametrize("name", [sample.__name__ for sample in samples.ALL])
@@ -202,6 +203,25 @@ def test_the_strip_is_walked_with_arrows_and_has_only_failures_where_that_is_wan
     assert in_view(either, ".strip a[href='#step-40']")
     either.press("Enter")
     assert either.until(f"{FOCUSED} === 'step-40' && document.querySelector('#step-40 details').open")
+
+
+def test_left_and_right_enter_the_strip_at_its_ends(either: Either, reports: dict[str, Path]) -> None:
+    either.open(reports["forty_needles"])
+    either.press("ArrowRight")
+    assert either.evaluate("document.activeElement.closest('.strip') && document.activeElement.hash") == "#step-1"
+    assert in_view(either, ".strip a")
+    either.press("ArrowRight")
+    assert either.evaluate("document.activeElement.hash") == "#step-2"
+    either.evaluate("document.activeElement.blur()")
+    either.press("ArrowLeft")
+    assert either.evaluate("document.activeElement.hash") == "#step-81"
+
+
+def test_a_command_is_copied(either: Either, reports: dict[str, Path]) -> None:
+    either.open(reports["forty_failures"])
+    either.click(".headline .copy")
+    assert either.until("document.querySelector('.headline .copy').textContent !== 'copy'")
+    assert either.evaluate("getSelection().toString()") == "/usr/lib/checks/check-2 --strict"
 
 
 def test_j_and_k_go_from_failure_to_failure_and_close_what_they_opened(either: Either, reports: dict[str, Path]) -> None:
@@ -414,20 +434,35 @@ def test_dark_where_the_user_prefers_it(either: Either, reports: dict[str, Path]
     assert brightness(either) < 60
 
 
-CONTRAST = """(() => {
+COLOURS = """
   const rgb = text => text.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
   const behind = node => { for (; node; node = node.parentElement) {
     const colour = rgb(getComputedStyle(node).backgroundColor); if (colour.length === 3 || colour[3] > 0) { return colour; } }
     return [255, 255, 255]; };
+  const apart = (a, b) => (([high, low]) => (high + 0.05) / (low + 0.05))([light(a), light(b)].sort((x, y) => y - x));
+"""
+CONTRAST = (
+    "(() => {"
+    + COLOURS
+    + """
   document.querySelectorAll('details').forEach(step => { step.open = true; });
   return [...document.querySelectorAll('body *')].filter(node => node.offsetParent !== null && !node.closest('svg')
-      && [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())).map(node => {
-    const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
-    return [(a + 0.05) / (b + 0.05), node.tagName + '.' + node.className];
-  }).filter(([ratio]) => ratio < 4.5).map(([ratio, name]) => `${name} ${ratio.toFixed(2)}`);
+      && [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())).map(node =>
+    [apart(rgb(getComputedStyle(node).color), behind(node)), node.tagName + '.' + node.className]
+  ).filter(([ratio]) => ratio < 4.5).map(([ratio, name]) => `${name} ${ratio.toFixed(2)}`);
 })()"""
+)
+RING = (
+    "(() => {"
+    + COLOURS
+    + """
+  const node = document.activeElement, style = getComputedStyle(node);
+  return [node.tagName, style.outlineStyle, parseFloat(style.outlineWidth),
+    apart(rgb(style.outlineColor), behind(node.parentElement))];
+})()"""
+)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -438,3 +473,43 @@ def test_all_texts_have_contrast_enough(browser: Browser, reports: dict[str, Pat
     browser.prefer(prefers_color_scheme=scheme)
     browser.open(reports[name])
     assert browser.evaluate(CONTRAST) == []
+
+
+NAMED = {"button", "checkbox", "combobox", "dialog", "DisclosureTriangle", "heading", "image", "link", "navigation", "radio"}
+NAMED |= {"region", "slider"}
+
+
+@pytest.mark.parametrize("name", [sample.__name__ for sample in samples.ALL])
+def test_a_screen_reader_is_told_all(browser: Browser, reports: dict[str, Path], name: str) -> None:
+    browser.open(reports[name])
+    browser.evaluate("document.querySelectorAll('details').forEach(step => { step.open = true; })")
+    nodes = browser.accessible()
+    assert [node for node in nodes if node["role"] in NAMED and not node["name"]] == []
+    levels = [node["level"] for node in nodes if node["role"] == "heading"]
+    assert levels[:1] == [1]
+    assert [(above, level) for above, level in itertools.pairwise(levels) if level > above + 1 or level == 1] == []
+
+
+def test_a_screen_reader_is_told_the_outcome_in_words(browser: Browser, reports: dict[str, Path]) -> None:
+    browser.open(reports["forty_needles"])
+    nodes = browser.accessible()
+    steps = [node["name"] for node in nodes if node["role"] == "DisclosureTriangle" and "assert_screen" in node["name"]]
+    assert [sum(word in name for name in steps) for word in ("failed", "passed", "workaround")] == [40, 41, 1]
+    links = [node["name"] for node in nodes if node["role"] == "link" and node["name"].startswith("Screen at")]
+    assert [sum(word in name for name in links) for word in ("failed", "passed", "workaround")] == [40, 40, 1]
+    stages = [node["name"] for node in nodes if node["role"] in ("image", "img") and "needle" in node["name"]]
+    assert "1 of 2 areas differs, the worst is 31 % alike" in stages[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_one_sees_where_the_focus_is(either: Either, reports: dict[str, Path], scheme: str) -> None:
+    """The ring of each place that Tab reaches differs from what is behind it by 3:1, as WCAG has it."""
+    either.prefer(prefers_color_scheme=scheme)
+    either.open(reports["needle_differs"])
+    reached = []
+    while not reached or reached[-1] != "BODY":  # behind the last place comes the page again
+        either.press("Tab")
+        tag, style, width, ratio = either.evaluate(RING)
+        reached.append(tag)
+        assert tag == "BODY" or (style, width >= 1, ratio >= 3) == ("solid", True, True), tag
+    assert set(reached) == {"A", "INPUT", "BUTTON", "PRE", "SUMMARY", "BODY"}

@@ -13,14 +13,15 @@ import report_samples as samples
 from PIL import Image, ImageChops, ImageStat
 from test_report_html import Page, html
 
-from qa.report.comparison import screen_text, summary_of, told_alike
+from qa.report.alike import told_alike
+from qa.report.comparison import screen_text, summary_of
 from qa.report.content import flatten
 from qa.report.film_view import make_films
 from qa.report.folder import ResultsFolder
 from qa.report.pictures import Album
 from qa.report.screen_view import screen_view
 from qa.report.view import make_page
-from qa.scenario.results import CandidateResult, FilmResult, ScreenResult
+from qa.scenario.results import CandidateResult, FilmResult, ScreenResult, StepResult
 from qa.screen.telling import percent, worst
 
 
@@ -76,6 +77,29 @@ def test_a_tile_that_differs_is_told_and_drawn() -> None:
     assert (view.alike, view.areas[0].tile) == ("25 %", "its worst tile 25 %, 80 % wanted")
     shown, drawn = view.boxes  # an area that differs is shown where it should have been, and its tile with it
     assert (shown.x, drawn.x, drawn.y, drawn.label) == (10, 22, 8, "25 %")
+
+
+def test_failures_are_grouped_by_what_they_complained_of(tmp_path: Path) -> None:
+    def failing(number: int, code: int, stderr: str) -> StepResult:
+        output = samples.command("check", code, f"checking {number}\n", stderr)
+        detail = f"exit code {code}, expected 0"
+        return samples.step(str(number), f"check {number}", 0, 1, outcome="failed", detail=detail, command=output)
+
+    steps = [failing(1, 1, "No space left on device\n")]
+    steps += [failing(number, 1, f"trying\n\x1b[31m10.0.2.{number}: refused\x1b[0m\n\n") for number in range(2, 9)]
+    steps += [failing(9, 12, "10.0.2.9: refused\n"), failing(10, 1, "no space left on /dev/vda1\n"), failing(11, 1, "")]
+    steps += [failing(12, 1, "No space left on device\n")]
+    page = make_page(folder := samples.folder(tmp_path, samples.run("x", "failed", 1, steps)), folder.read_result())
+    assert [([step.index for step in way.steps], way.steps[0].said, way.same) for way in page.others] == [
+        (["12"], "No space left on device", True),
+        (["2", "3", "4", "5", "6", "7", "8"], "10.0.2.2: refused", False),
+        (["9"], "10.0.2.9: refused", False),
+        (["10"], "no space left on /dev/vda1", False),
+        (["11"], "checking 11", False),
+    ]
+    text = Page(html(folder)).text
+    assert "11 more failed, in 5 ways" in text
+    assert "11 more failed, 1 of them in the same way" in text
 
 
 def test_failures_in_the_same_way_are_counted(tmp_path: Path) -> None:
