@@ -19,24 +19,29 @@ Way = tuple[str, ...]
 """How something failed. What failed for the same reason most likely has the same."""
 
 Thing = TypeVar("Thing")
-_NUMBER = re.compile(r"(?<!exit code )(?<!\d)\d+")
+_NUMBER = re.compile(r"\d+")
 
 
 def way_of(step: StepResult) -> Way:
-    """The needle that was the nearest, or else the sentence and what the command said last."""
+    """The needle that was the nearest; or what the command said last, and its exit code; or else the sentence."""
     if step.screen and step.screen.candidates:
         return "needle", step.screen.candidates[0].needle
-    return way_of_words(step.outcome, step.detail, said(step))
+    if step.command and (last := said(step)):
+        return "command", str(step.command.exit_code), without_numbers(last)
+    return step.outcome, without_numbers(step.detail)
 
 
-def way_of_words(*words: str) -> Way:
-    """Times, counts and addresses differ from run to run; exit codes mean something."""
-    return tuple(_NUMBER.sub("0", word) for word in words)
+def without_numbers(text: str) -> str:
+    """Times, counts and addresses differ from failure to failure."""
+    return _NUMBER.sub("0", text)
 
 
 def said(step: StepResult) -> str:
-    """The last line of what the step's command printed, of its stderr first: what tells one exit code 1 from another."""
-    streams = (step.command.stderr, step.command.stdout) if step.command else ()
+    """The last line of what the step's command printed, of its stderr first: what tells one exit code 1 from another.
+
+    Empty where the exit code was 0: then something else was expected, and the step's sentence has it.
+    """
+    streams = (step.command.stderr, step.command.stdout) if step.command and step.command.exit_code != 0 else ()
     return next((line for text in streams if (line := one_line(tail(plain(text[-READ:]), 1), SAID))), "")
 
 

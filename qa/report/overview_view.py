@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qa.deadline import format_duration
-from qa.report.alike import grouped, way_of_words
+from qa.report.alike import grouped, without_numbers
 from qa.report.overview import Overview, RunEntry, ScriptEntry
 from qa.report.overview_table import TableView, href_of, make_table, word_of
 from qa.report.overview_text import counted_runs, short
@@ -106,7 +106,9 @@ def _causes(overview: Overview) -> list[Cause]:
     """What failed in most runs first. Where there are several scripts, what failed in them in the same way is one cause."""
     failures = [failure for script in overview.scripts for failure in _failures(script)]
     alone = len(overview.scripts) == 1
-    groups = grouped(failures, lambda one: (one.index, one.detail) if alone else way_of_words(one.detail or one.what, one.said))
+    groups = grouped(
+        failures, lambda one: (one.index, one.detail) if alone else (without_numbers(one.said or one.detail or one.what),)
+    )
     return [_cause(group, overview) for group in sorted(groups, key=_count, reverse=True)]
 
 
@@ -150,9 +152,11 @@ def _cause(group: Sequence[_Failure], overview: Overview) -> Cause:
         for run in one.runs
     ]
     return Cause(
-        title=one_line(first.detail or first.what, 500) if several else one_line(f"{first.script.title}: {first.what}"),
-        detail="" if several else one_line(first.detail, 500),
-        said=first.said,
+        title=one_line(first.said or first.detail or first.what, 500)
+        if several
+        else one_line(f"{first.script.title}: {first.what}"),
+        detail=one_line(first.detail, 500) if first.said or not several else "",
+        said="" if several else first.said,
         count=f"{_count(group)} of {total} runs" if total > 1 else "",
         href=href_of(first.runs[0], first.index),
         runs=links[:MAX_CAUSE_RUNS] if total > 1 else [],

@@ -11,6 +11,7 @@ from qa.report.alike import said
 from qa.report.comparison import workaround
 from qa.report.content import BAD, FlatStep, is_picture, pictures
 from qa.report.folder import ResultsFolder, evidence_title
+from qa.report.moments import Consoles, console_at_end
 from qa.report.pictures import Album, Picture
 from qa.report.screen_view import ScreenView, screen_view
 from qa.report.text import Clip, Line, clip, coloured_lines, one_line, plain, read_clip
@@ -90,7 +91,13 @@ class StepView:
 
 
 def step_view(
-    folder: ResultsFolder, result: RunResult, album: Album, flat: FlatStep, moments: Mapping[str, tuple[int, int]]
+    folder: ResultsFolder,
+    result: RunResult,
+    album: Album,
+    flat: FlatStep,
+    moments: Mapping[str, tuple[int, int]],
+    *,
+    consoles: Consoles,
 ) -> StepView:
     """The row of ``flat``. ``moments`` has a film and its picture for each step that one shows."""
     step = flat.step
@@ -99,6 +106,10 @@ def step_view(
     for name in step.evidence:
         if not is_picture(name) and (text := file_text(folder, name)):
             texts.append(text)
+    shots = _shots(folder, album, step)
+    if (step.screen or shots) and not any("console" in text.title for text in texts):
+        lines = console_at_end(consoles, step)
+        texts += [Text("console at this moment", lines)] if lines else []
     film, moment = moments.get(step.index, (0, 0))
     return StepView(
         index=step.index,
@@ -124,7 +135,7 @@ def step_view(
         exit_code=exit_code(step),
         texts=texts,
         screen=screen_view(step.screen, f"screen-{step.index}", album) if step.screen else None,
-        shots=_shots(folder, album, step),
+        shots=shots,
         missing=[one_line(name) for name in step.evidence if folder.find(name) is None],
         film=film,
         moment=moment,

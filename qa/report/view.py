@@ -14,6 +14,7 @@ from qa.report.film_view import FilmView, make_films
 from qa.report.folder import ResultsFolder
 from qa.report.headline import Headline, headline_of
 from qa.report.machine_view import MachineView, machine_view
+from qa.report.moments import make_consoles
 from qa.report.pictures import Album, Picture, make_album
 from qa.report.step_view import StepView, href_of, step_view, word_of
 from qa.report.text import one_line
@@ -89,8 +90,9 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
     failed = [flat for flat in causes(result) if cause is None or flat.step.index != cause.index]
     album = _album(folder, result, flats)
     words = {flat.step.index: word_of(flat.step.outcome, allowed=flat.step.allowed_failure) for flat in flats}
-    films = make_films(folder, result, flats, words)
-    steps = [step_view(folder, result, album, flat, films.moments) for flat in flats]
+    consoles = make_consoles(folder, result)
+    films = make_films(folder, result, flats, words, consoles)
+    steps = [step_view(folder, result, album, flat, films.moments, consoles=consoles) for flat in flats]
     headline = headline_of(folder, result, album, films.moments)
     reason = one_line(result.reason, 1000)
     by_index = {step.index: step for step in steps}

@@ -33,7 +33,7 @@ def make_result(state: RunState, describe_host: Callable[[], HostResult]) -> Run
         host=_host(state, describe_host),
         machines=[
             *(_machine(plan, state) for plan in plans.values()),
-            *(_fork(plans[forked.name], forked, state.folder) for forked in state.forking.made),
+            *(_fork(plans[forked.name], forked, state) for forked in state.forking.made),
         ],
         films=_films(state),
         steps=state.steps,
@@ -86,16 +86,17 @@ def _machine(plan: MachinePlan, state: RunState) -> MachineResult:
         qemu_log=_inside(state.folder, state.folder.qemu_log(only)),
     )
     machine = state.machines.get(plan.name)
-    return _with_machine(result, plan, machine, state.folder) if machine else result
+    return _with_machine(result, plan, machine, state) if machine else result
 
 
-def _fork(plan: MachinePlan, forked: Forked, folder: ResultsFolder) -> MachineResult:
+def _fork(plan: MachinePlan, forked: Forked, state: RunState) -> MachineResult:
     result = MachineResult(name=forked.name, branch=forked.label, image=plan.image, cpus=plan.options.cpus)
-    return _with_machine(result, plan, forked.machine, folder)
+    return _with_machine(result, plan, forked.machine, state)
 
 
-def _with_machine(result: MachineResult, plan: MachinePlan, machine: ScriptMachine, folder: ResultsFolder) -> MachineResult:
+def _with_machine(result: MachineResult, plan: MachinePlan, machine: ScriptMachine, state: RunState) -> MachineResult:
     """``result`` with what the machine itself knows."""
+    folder, moments = state.folder, getattr(machine, "console_moments", ())
     return result.model_copy(
         update={
             "start": getattr(machine, "start", "cold"),
@@ -106,6 +107,7 @@ def _with_machine(result: MachineResult, plan: MachinePlan, machine: ScriptMachi
             "forwards": dict(getattr(machine, "forwards", {})),
             "ended": machine.ended,
             "console": _inside(folder, machine.console_log),
+            "console_moments": [(round(max(0.0, at - state.began), 2), size) for at, size in moments],
             "qemu_log": _inside(folder, machine.qemu_log),
         }
     )

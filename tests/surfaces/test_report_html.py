@@ -368,6 +368,18 @@ def test_each_picture_of_the_film_is_whole_wherever_one_comes_from(either: Eithe
             assert console_lines(either) == list(range(number))
 
 
+def test_the_console_is_beside_the_film_as_it_was_at_each_picture(either: Either, reports: dict[str, Path]) -> None:
+    either.open(reports["needle_differs"])
+    then = "document.querySelector('.film-view:not([hidden]) .then').textContent"
+    last = ["unit-4.service - Some Service 4.", "[    0.500] systemd[1]: Started"]
+    for number, ending in ((0, ""), (5, last[1]), (27, "Some Service 119.")):
+        scrub_to(either, number)
+        assert either.evaluate(then).endswith(ending)
+        assert bool(either.evaluate(then)) == bool(ending)
+    scrub_to(either, 5)
+    assert either.evaluate(then).splitlines()[-2].endswith(last[0])
+
+
 def test_a_step_leads_to_the_film_of_its_machine_at_its_end(browser: Browser, reports: dict[str, Path]) -> None:
     browser.open(reports["restless"])
     assert browser.evaluate("document.getElementById('film-choice').value") == "2"  # of the machine that failed

@@ -200,10 +200,10 @@ def test_what_failed_in_the_same_way_in_many_scripts_is_told_once_and_first(tmp_
     runs += [ended(tmp_path, [refused(number)], title=f"net-{number}", outcome="failed") for number in range(1, 13)]
     runs += [ended(tmp_path, [], title=f"dead-{number}", outcome="error", reason="the guest panicked") for number in (1, 2)]
     page = make_overview_page(overview(tmp_path, runs))
-    assert [(one.title, one.said, one.count, len(one.runs), one.more_runs) for one in page.causes] == [
-        ("exit code 7, expected 0", "curl: (7) Failed to connect to 10.0.2.1 port 80", "12 of 15 runs", 8, 4),
-        ("the guest panicked", "", "2 of 15 runs", 2, 0),
-        ("full: step 1 unpack", "No space left on device", "", 0, 0),
+    assert [(one.title, one.detail, one.said, one.count, len(one.runs), one.more_runs) for one in page.causes] == [
+        ("curl: (7) Failed to connect to 10.0.2.1 port 80", "exit code 7, expected 0", "", "12 of 15 runs", 8, 4),
+        ("the guest panicked", "", "", "2 of 15 runs", 2, 0),
+        ("full: step 1 unpack", "exit code 7, expected 0", "No space left on device", "", 0, 0),
     ]
     assert [label for label, _ in page.causes[0].runs][:2] == ["net-1, step 1", "net-2, step 2"]
     assert page.causes[0].runs[1][1].endswith("/report.html#step-2")
