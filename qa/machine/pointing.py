@@ -34,6 +34,9 @@ from qa.screen.sight import Mark, Sight
 GESTURE_LIMIT = 30.0
 """Seconds for a gesture; a drag takes 1."""
 
+LOOKS = 3
+"""Looks at what is pointed at: the screen's size can change behind the first, and the place would be another one then."""
+
 NOTCHES = 3
 """Of the wheel: about ten lines of text."""
 
@@ -69,7 +72,8 @@ class Pointing(Seeing, Reading, Hands):
         A needle and a text are waited for. The report shows the screen and where the click went.
         """
         held = self._held(holding)
-        spot, sight = await self._locate(Place(at=at, needle=needle, text=text, point=point), timeout, "clicked here")
+        place = Place(at=at, needle=needle, text=text, point=point)
+        ((spot, sight),) = await self._locate((place, "clicked here"), timeout=timeout)
         await self._gesture(held, lambda mouse: mouse.click(spot, button, times=2 if double else 1, stay=stay))
         return sight
 
@@ -87,10 +91,7 @@ class Pointing(Seeing, Reading, Hands):
     ) -> Sight:
         """Press a button of the mouse on one place of the screen, move, and release it on another. Both are looked for first."""
         held = self._held(holding)
-        start, sight = await self._locate(from_, timeout, "from here")
-        end, there = await self._locate(to, timeout, "to here")
-        end = replace(end, width=start.width, height=start.height)
-        end.check()
+        (start, sight), (end, there) = await self._locate((from_, "from here"), (to, "to here"), timeout=timeout)
         await self._gesture(held, lambda mouse: mouse.drag(start, end, button, stay=stay))
         return replace(there, wanted=f"{sight.wanted} dragged to {there.wanted}", marks=(*sight.marks, *there.marks))
 
@@ -112,7 +113,7 @@ class Pointing(Seeing, Reading, Hands):
         held = self._held(holding)
         given = at is not None or needle is not None or text is not None
         place = Place(at=at, needle=needle, text=text, point=point) if given else None
-        spot, sight = await self._locate(place, timeout, f"scrolled {direction} here")
+        ((spot, sight),) = await self._locate((place, f"scrolled {direction} here"), timeout=timeout)
         await self._gesture(held, lambda mouse: mouse.scroll(spot, direction, amount, stay=stay))
         return sight
 
@@ -126,7 +127,8 @@ class Pointing(Seeing, Reading, Hands):
         timeout: Duration = WAIT_LIMIT,
     ) -> Sight:
         """Put the mouse's pointer on a place on the screen, and leave it there."""
-        spot, sight = await self._locate(Place(at=at, needle=needle, text=text, point=point), timeout, "moved here")
+        place = Place(at=at, needle=needle, text=text, point=point)
+        ((spot, sight),) = await self._locate((place, "moved here"), timeout=timeout)
         await self._gesture((), lambda mouse: mouse.move(spot))
         return sight
 
@@ -151,7 +153,27 @@ class Pointing(Seeing, Reading, Hands):
 
         await self._guarded(work(), self._deadline(GESTURE_LIMIT), "the mouse to be used")
 
-    async def _locate(self, place: Place | None, timeout: float, label: str) -> tuple[Spot, Sight]:
+    async def _locate(self, *places: tuple[Place | None, str], timeout: float) -> list[tuple[Spot, Sight]]:
+        """Where places are, each with its label, as `_look_at` tells it: all of them on a screen of one size, which it still has.
+
+        Raises:
+            CheckFailed: it changes its size again and again.
+            UsageError, CheckFailed, DeadlineExceeded: see `_look_at`.
+        """
+        sizes: list[tuple[int, int]] = []
+        for _ in range(LOOKS):
+            found = [await self._look_at(place, timeout, label) for place, label in places]
+            now = await self.grab()
+            sizes = [*((spot.width, spot.height) for spot, _ in found), (now.width, now.height)]
+            if len(set(sizes)) == 1:
+                return found
+        told = ", then ".join(dict.fromkeys(f"{width}x{height}" for width, height in sizes))
+        raise CheckFailed(
+            f"{self.name}: the screen changed its size while it was pointed at: {told}",
+            hint="wait for what should be there once it has its size, or with wait_for_still_screen",
+        )
+
+    async def _look_at(self, place: Place | None, timeout: float, label: str) -> tuple[Spot, Sight]:
         """Where ``place`` is on the screen, and the look at it, with a mark there; the middle for None.
 
         Raises:
