@@ -24,6 +24,7 @@ CONSOLE_LINES = 25
 class Headline:
     """The first failure: what a person wants to see before anything else."""
 
+    index: str
     title: str
     anchor: str
     place: str
@@ -59,6 +60,7 @@ def headline_of(
     picture = album.get(last_picture(result, step))
     film, moment = moments.get(step.index, (0, 0)) if step else (0, 0)
     return Headline(
+        index=step.index if step else "",
         title=f"Step {step.index}: {one_line(step.name)}" if step else "The run ended outside a step",
         anchor=f"step-{step.index}" if step else "",
         place=one_line(step.place) if step else "",

@@ -12,6 +12,7 @@ from qa.report.content import FlatStep, causes, flatten, main_cause, pictures
 from qa.report.failures import counted
 from qa.report.film_view import FilmView, make_films
 from qa.report.folder import ResultsFolder
+from qa.report.good_run import links_to_last_good
 from qa.report.headline import Headline, headline_of
 from qa.report.machine_view import MachineView, machine_view
 from qa.report.moments import make_consoles
@@ -57,6 +58,7 @@ class Page:
     Attributes:
         sheets: by the picture's name.
         causes: how many steps failed by themselves.
+        good: by the step's index, where it is told in the report of the last run that passed.
     """
 
     title: str
@@ -74,6 +76,7 @@ class Page:
     sheets: dict[str, Sheet]
     films: list[FilmView]
     causes: int
+    good: dict[str, str]
     steps: list[StepView]
     machines: list[MachineView]
     files: list[tuple[str, str, str]]
@@ -113,6 +116,7 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
         sheets=_sheets(steps),
         films=films.views,
         causes=sum(step.cause for step in steps),
+        good=links_to_last_good(folder, result),
         steps=steps,
         machines=[machine_view(folder, machine) for machine in result.machines],
         files=_files(folder),

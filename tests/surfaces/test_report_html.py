@@ -63,12 +63,6 @@ def browser(chromium: Browser) -> Browser:
     return chromium
 
 
-@pytest.fixture(scope="module")
-def firefox() -> Iterator[Firefox]:
-    with Firefox() as browser:
-        yield browser
-
-
 @pytest.fixture(params=["chromium", "firefox"])
 def either(request: pytest.FixtureRequest) -> Either:
     """For what must work in both, each with its own engine."""
