@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ from qa.machine.rules import checked_by
 from qa.machine.seeing import Seeing
 from qa.screen.keyboard_keys import parse_combination
 from qa.screen.layouts import Stroke, load_layout
-from qa.screen.mouse import Direction, Mouse, MouseButton, Spot
+from qa.screen.mouse import Mouse, MouseButton, Spot, Turn
 from qa.screen.sight import Mark, Sight
 
 GESTURE_LIMIT = 30.0
@@ -42,6 +42,8 @@ NOTCHES = 3
 
 MARK = 8
 """Pixels on each side of a place that the report points out."""
+
+Direction = Literal["up", "down", "left", "right"]
 
 ButtonName = Annotated[MouseButton, Field(description="The button.")]
 Stay = Annotated[
@@ -109,12 +111,18 @@ class Pointing(Seeing, Reading, Hands):
         stay: Stay = False,
         timeout: Duration = WAIT_LIMIT,
     ) -> Sight:
-        """Turn the mouse's wheel over a place on the screen: its middle where none is given."""
-        held = self._held(holding)
+        """Turn the mouse's wheel over a place on the screen: its middle where none is given.
+
+        The wheel of QEMU's tablet goes up and down only. Left and right are the Shift key with it, which most programs with
+        sideways scrolling take for that.
+        """
+        sideways = direction in ("left", "right")
+        held = self._held("-".join(filter(None, ("shift" if sideways else "", holding))))
+        turn: Turn = "up" if direction in ("up", "left") else "down"
         given = at is not None or needle is not None or text is not None
         place = Place(at=at, needle=needle, text=text, point=point) if given else None
         ((spot, sight),) = await self._locate((place, f"scrolled {direction} here"), timeout=timeout)
-        await self._gesture(held, lambda mouse: mouse.scroll(spot, direction, amount, stay=stay))
+        await self._gesture(held, lambda mouse: mouse.scroll(spot, turn, amount, stay=stay))
         return sight
 
     @checked_by(one_place)

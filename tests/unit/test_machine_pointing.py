@@ -29,6 +29,8 @@ class Pointed(Screen, Pointing):
         return None
 
     async def _gesture(self, held: Any, gesture: Any) -> None:
+        self.held = held
+
         async def note(*arguments: Any, **_: Any) -> None:
             self.did.append(arguments)
 
@@ -75,3 +77,14 @@ async def test_a_screen_that_keeps_its_size_is_looked_at_once_more_and_no_oftene
     await screen.move_mouse(at=(5, 6))
     assert [spot for (spot,) in screen.did] == [Spot(5, 6, 160, 100)]
     assert screen.looks == 2
+
+
+@pytest.mark.parametrize(
+    ("direction", "holding", "turn", "held"),
+    [("up", None, "up", ()), ("left", None, "up", ("shift",)), ("right", "ctrl", "down", ("shift", "ctrl"))],
+)
+async def test_sideways_is_the_wheel_with_shift(tmp_path: Path, direction: Any, holding: Any, turn: str, held: Any) -> None:
+    screen = Pointed(tmp_path, picture(1))
+    await screen.scroll(direction, 2, holding=holding)
+    assert screen.did == [(Spot(80, 50, 160, 100), turn, 2)]
+    assert screen.held == held
