@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MOST = 2000
-"""Moments that are kept, of however long a run. 30 bytes each in a result."""
+"""Moments that are kept, of however long a run."""
 
 FINEST = 0.05
 """Seconds: nobody sees two moments that are closer as different ones."""

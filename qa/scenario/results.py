@@ -130,7 +130,9 @@ class MachineResult(Result):
     ended: str = ""
     console: str = Field("", description="The raw serial console, relative to the results folder.")
     console_moments: list[tuple[float, Annotated[int, Field(ge=0)]]] = Field(
-        default_factory=list, description="Seconds since the start of the run, and how many bytes of the console were there."
+        default_factory=list,
+        description="Seconds since the start of the run, and how many bytes of the console were there; the last before each "
+        "end of a step and each picture of a film.",
     )
     qemu_log: str = ""
 
