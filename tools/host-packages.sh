@@ -18,7 +18,7 @@ packages=(
 case $purpose in
     run) ;;
     test)
-        packages+=(chromium openssh-client git procps busybox strace tesseract-ocr ffmpeg)
+        packages+=(chromium firefox-esr openssh-client git procps busybox strace tesseract-ocr ffmpeg)
         command -v npm >/dev/null || packages+=(nodejs npm)  # there are other ways to have it than Debian's package
         ;;
     *) echo "host-packages: unknown purpose '$purpose' (run or test)" >&2; exit 2 ;;

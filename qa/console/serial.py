@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from qa.console.clock import ConsoleClock
 from qa.console.outlet import Outlet
 from qa.console.text import plain
 
@@ -23,6 +25,7 @@ class SerialConsole(asyncio.Protocol):
     Attributes:
         log: the raw log; a machine that is booted again appends to it.
         position: bytes received so far, with those that were there before us.
+        clock: when which part of the log was written.
         history: how often the console has got another past, see `go_on_from`.
         outlet: takes what is typed.
     """
@@ -30,7 +33,8 @@ class SerialConsole(asyncio.Protocol):
     def __init__(self, log: Path) -> None:
         self.log = log
         self._file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self.position = os.fstat(self._file).st_size
+        self.position = self._logged = os.fstat(self._file).st_size
+        self.clock = ConsoleClock()
         self.error: OSError | None = None
         self.history = 0
         self._tail = bytearray()
@@ -76,9 +80,12 @@ class SerialConsole(asyncio.Protocol):
         try:
             view = memoryview(data)
             while view and self._file >= 0:
-                view = view[os.write(self._file, view) :]
+                written = os.write(self._file, view)
+                view = view[written:]
+                self._logged += written
         except OSError as error:  # a full disk must not stall the guest; the run says it at the end
             self.error = error
+        self.clock.note(time.monotonic(), self._logged)
 
     def mark(self) -> None:
         """From here on it is another boot: what was printed before is no longer recent."""

@@ -103,6 +103,11 @@ class MachineBase:
         return self.setup.console_log
 
     @property
+    def console_moments(self) -> tuple[tuple[float, int], ...]:
+        """When, in monotonic seconds, how many bytes of it were there."""
+        return self._console.clock.moments
+
+    @property
     def qemu_log(self) -> Path:
         """QEMU's command lines and messages."""
         return self.setup.qemu_log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -28,17 +28,22 @@ from qa.machine.rules import checked_by
 from qa.machine.seeing import Seeing
 from qa.screen.keyboard_keys import parse_combination
 from qa.screen.layouts import Stroke, load_layout
-from qa.screen.mouse import Direction, Mouse, MouseButton, Spot
+from qa.screen.mouse import Mouse, MouseButton, Spot, Turn
 from qa.screen.sight import Mark, Sight
 
 GESTURE_LIMIT = 30.0
 """Seconds for a gesture; a drag takes 1."""
+
+LOOKS = 3
+"""Looks at what is pointed at: the screen's size can change behind the first, and the place would be another one then."""
 
 NOTCHES = 3
 """Of the wheel: about ten lines of text."""
 
 MARK = 8
 """Pixels on each side of a place that the report points out."""
+
+Direction = Literal["up", "down", "left", "right"]
 
 ButtonName = Annotated[MouseButton, Field(description="The button.")]
 Stay = Annotated[
@@ -69,7 +74,8 @@ class Pointing(Seeing, Reading, Hands):
         A needle and a text are waited for. The report shows the screen and where the click went.
         """
         held = self._held(holding)
-        spot, sight = await self._locate(Place(at=at, needle=needle, text=text, point=point), timeout, "clicked here")
+        place = Place(at=at, needle=needle, text=text, point=point)
+        ((spot, sight),) = await self._locate((place, "clicked here"), timeout=timeout)
         await self._gesture(held, lambda mouse: mouse.click(spot, button, times=2 if double else 1, stay=stay))
         return sight
 
@@ -87,10 +93,7 @@ class Pointing(Seeing, Reading, Hands):
     ) -> Sight:
         """Press a button of the mouse on one place of the screen, move, and release it on another. Both are looked for first."""
         held = self._held(holding)
-        start, sight = await self._locate(from_, timeout, "from here")
-        end, there = await self._locate(to, timeout, "to here")
-        end = replace(end, width=start.width, height=start.height)
-        end.check()
+        (start, sight), (end, there) = await self._locate((from_, "from here"), (to, "to here"), timeout=timeout)
         await self._gesture(held, lambda mouse: mouse.drag(start, end, button, stay=stay))
         return replace(there, wanted=f"{sight.wanted} dragged to {there.wanted}", marks=(*sight.marks, *there.marks))
 
@@ -108,12 +111,18 @@ class Pointing(Seeing, Reading, Hands):
         stay: Stay = False,
         timeout: Duration = WAIT_LIMIT,
     ) -> Sight:
-        """Turn the mouse's wheel over a place on the screen: its middle where none is given."""
-        held = self._held(holding)
+        """Turn the mouse's wheel over a place on the screen: its middle where none is given.
+
+        The wheel of QEMU's tablet goes up and down only. Left and right are the Shift key with it, which most programs with
+        sideways scrolling take for that.
+        """
+        sideways = direction in ("left", "right")
+        held = self._held("-".join(filter(None, ("shift" if sideways else "", holding))))
+        turn: Turn = "up" if direction in ("up", "left") else "down"
         given = at is not None or needle is not None or text is not None
         place = Place(at=at, needle=needle, text=text, point=point) if given else None
-        spot, sight = await self._locate(place, timeout, f"scrolled {direction} here")
-        await self._gesture(held, lambda mouse: mouse.scroll(spot, direction, amount, stay=stay))
+        ((spot, sight),) = await self._locate((place, f"scrolled {direction} here"), timeout=timeout)
+        await self._gesture(held, lambda mouse: mouse.scroll(spot, turn, amount, stay=stay))
         return sight
 
     @checked_by(one_place)
@@ -126,7 +135,8 @@ class Pointing(Seeing, Reading, Hands):
         timeout: Duration = WAIT_LIMIT,
     ) -> Sight:
         """Put the mouse's pointer on a place on the screen, and leave it there."""
-        spot, sight = await self._locate(Place(at=at, needle=needle, text=text, point=point), timeout, "moved here")
+        place = Place(at=at, needle=needle, text=text, point=point)
+        ((spot, sight),) = await self._locate((place, "moved here"), timeout=timeout)
         await self._gesture((), lambda mouse: mouse.move(spot))
         return sight
 
@@ -151,7 +161,27 @@ class Pointing(Seeing, Reading, Hands):
 
         await self._guarded(work(), self._deadline(GESTURE_LIMIT), "the mouse to be used")
 
-    async def _locate(self, place: Place | None, timeout: float, label: str) -> tuple[Spot, Sight]:
+    async def _locate(self, *places: tuple[Place | None, str], timeout: float) -> list[tuple[Spot, Sight]]:
+        """Where places are, each with its label, as `_look_at` tells it: all of them on a screen of one size, which it still has.
+
+        Raises:
+            CheckFailed: it changes its size again and again.
+            UsageError, CheckFailed, DeadlineExceeded: see `_look_at`.
+        """
+        sizes: list[tuple[int, int]] = []
+        for _ in range(LOOKS):
+            found = [await self._look_at(place, timeout, label) for place, label in places]
+            now = await self.grab()
+            sizes = [*((spot.width, spot.height) for spot, _ in found), (now.width, now.height)]
+            if len(set(sizes)) == 1:
+                return found
+        told = ", then ".join(dict.fromkeys(f"{width}x{height}" for width, height in sizes))
+        raise CheckFailed(
+            f"{self.name}: the screen changed its size while it was pointed at: {told}",
+            hint="wait for what should be there once it has its size, or with wait_for_still_screen",
+        )
+
+    async def _look_at(self, place: Place | None, timeout: float, label: str) -> tuple[Spot, Sight]:
         """Where ``place`` is on the screen, and the look at it, with a mark there; the middle for None.
 
         Raises:

@@ -80,7 +80,7 @@ class Reading(Looking):
         from qa.screen.text import Box, read_frame  # noqa: PLC0415 -- as above
 
         box = Box(region.x, region.y, region.width, region.height) if region else None
-        text = await read_frame(await self.grab(), region=box)
+        text = await read_frame(await self.grab(), region=box, language=self.setup.text_language)
         if text.failed:
             raise HostError(text.note, hint=text.hint or None)
         if text.how != "glyphs" or (text.grid and text.grid.unknown):
@@ -128,7 +128,7 @@ class Reading(Looking):
         async with aclosing(new_frames(self.grab)) as frames:
             async for frame in frames:
                 seen.frame, texts = frame, []
-                async for text in readings(frame):
+                async for text in readings(frame, language=self.setup.text_language):
                     texts.append(text)
                     seen.texts = texts
                     if match := text.search(pattern):

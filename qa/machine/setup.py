@@ -52,6 +52,7 @@ class MachineSetup:
         needles: folders in which needles are looked for, the nearest first.
         film: gets the pictures of its screen; None where nobody wants them.
         keyboard: the layout of the guest's keyboard; what is typed is spelled in it.
+        text_language: what texts on its screen are written in, in tesseract's words.
         smbios_strings: what the guest's systemd is told at boot.
         ssh: what the SSH channel needs, or None where there is none.
     """
@@ -85,6 +86,7 @@ class MachineSetup:
     label: str = ""
     needles: tuple[Path, ...] = ()
     keyboard: LayoutName = "us"
+    text_language: str = "eng"
     film: Film | None = None
 
     @property

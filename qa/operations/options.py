@@ -97,6 +97,11 @@ class MachineOptions(Options):
     keyboard: LayoutName = Field(
         "us", description="The layout of the guest's keyboard, in which texts are typed. The guest itself is not changed by it."
     )
+    text_language: str = Field(
+        "eng",
+        pattern=r"^[A-Za-z]\w*(/\w+)?(\+[A-Za-z]\w*(/\w+)?)*$",
+        description="What texts on the screen are written in, in the words of tesseract: deu+eng. Text consoles need none.",
+    )
     seed: bool = Field(True, description="Attach the cloud-init seed (NoCloud).")
 
     @model_validator(mode="after")

@@ -243,6 +243,7 @@ class Starter:
             label=self.place.label,
             needles=self.place.needles,
             keyboard=options.keyboard,
+            text_language=options.text_language,
             film=self.place.film,
         )
 

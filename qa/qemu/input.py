@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from qa.qemu.monitor import Monitor
 
-Button = Literal["left", "middle", "right", "wheel-up", "wheel-down", "wheel-left", "wheel-right"]
+Button = Literal["left", "middle", "right", "wheel-up", "wheel-down"]
 
 QUEUE = 16
 """Bytes that the PS/2 keyboard holds for the guest. What comes when it is full is lost without a word, also releases of keys."""

@@ -12,21 +12,6 @@ AREAS = 12
 """Areas of a needle that are told in words: few have more, and the page has all."""
 
 
-def told_alike(step: StepResult, others: Sequence[StepResult]) -> str:
-    """How many of ``others`` failed in the same way as ``step``: with the same sentence, or the same needle as the nearest."""
-    if not others:
-        return ""
-    same = sum(_way(other) == _way(step) for other in others)
-    in_which = "all in the same way" if same == len(others) else f"{same} of them in the same way" if same else "in other ways"
-    return f"{len(others)} more failed, {in_which}" if same else f"{len(others)} more failed {in_which}"
-
-
-def _way(step: StepResult) -> tuple[str, str]:
-    if step.screen and step.screen.candidates:
-        return "needle", step.screen.candidates[0].needle
-    return step.outcome, step.detail
-
-
 def workaround(step: StepResult) -> str:
     """The known defect that the needle stands for with which ``step`` passed; empty where it is an ordinary one."""
     if step.screen is None or step.outcome != "passed":

@@ -90,10 +90,20 @@ def print_summary(result: RunResult, console: Console, folder: ResultsFolder) ->
 
 def kept_note(result: RunResult, folder: ResultsFolder) -> str:
     """How to go on from the failed step; empty where nothing was kept."""
+    return f"{kept_words(result)}: {kept_command(folder)}" if result.kept else ""
+
+
+def kept_words(result: RunResult) -> str:
+    """What was kept; empty where nothing was."""
     if result.kept is None:
         return ""
     machines = "the machines are" if len(result.kept.machines) > 1 else "the machine is"
-    return f"{machines} kept as at step {result.kept.step}: anima-qa run --resume {shlex.quote(str(folder.path))}"
+    return f"{machines} kept as at step {result.kept.step}"
+
+
+def kept_command(folder: ResultsFolder) -> str:
+    """The command that goes on from there."""
+    return f"anima-qa run --resume {shlex.quote(str(folder.path))}"
 
 
 def counted(result: RunResult) -> str:

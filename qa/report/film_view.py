@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from qa.deadline import format_duration
 from qa.report.content import FlatStep
 from qa.report.folder import ResultsFolder
+from qa.report.moments import Consoles, ran_on
 from qa.report.pictures import MAX_PIXELS
-from qa.report.text import one_line
+from qa.report.text import line_text, one_line
 from qa.scenario.results import FilmFrameResult, FilmResult, RunResult, StepResult
 
 if TYPE_CHECKING:
@@ -50,15 +51,23 @@ class FilmFrame:
     word: str
     tone: str
     note: str
+    console: int
 
 
 @dataclass(frozen=True)
 class FilmView:
-    """One film. ``marks`` are its failures: where they lie, in percent; ``note`` says what was left out."""
+    """One film.
+
+    Attributes:
+        consoles: what the console said last at its pictures, which have their place in this list.
+        marks: its failures: where they lie, in percent.
+        note: what was left out.
+    """
 
     title: str
     video: str
     frames: list[FilmFrame]
+    consoles: list[str]
     marks: list[float]
     note: str
 
@@ -72,7 +81,13 @@ class Films:
 
 
 def make_films(
-    folder: ResultsFolder, result: RunResult, flats: list[FlatStep], words: Mapping[str, Word], budget: int = BUDGET
+    folder: ResultsFolder,
+    result: RunResult,
+    flats: list[FlatStep],
+    words: Mapping[str, Word],
+    consoles: Consoles,
+    *,
+    budget: int = BUDGET,
 ) -> Films:
     """The films of ``result``. ``words`` has the word for each step, by its index."""
     views: list[FilmView] = []
@@ -83,30 +98,27 @@ def make_films(
             continue
         frames = [film.frames[place] for place, *_ in pictures]
         times = [frame.at for frame in frames]
-        mine = [flat for flat in flats if _shows(film, flat.step)]
+        mine = [flat for flat in flats if ran_on(film.machine, film.branch, flat.step)]
         mine_moments = {flat.step.index: max(0, bisect_right(times, _end(flat.step)) - 1) for flat in mine}
         moments |= {index: (len(views) + 1, place) for index, place in mine_moments.items()}
+        log = consoles.get((film.machine, film.branch))
+        texts = ["\n".join(line_text(line) for line in log.at(at)) if log else "" for at in times]
+        told = list(dict.fromkeys(texts))
         marks = {round(100 * mine_moments[flat.step.index] / (len(frames) - 1), 2) for flat in mine if flat.is_cause}
         views.append(
             FilmView(
                 title=one_line(f"{film.machine} in branch {film.branch}" if film.branch else film.machine),
                 video=film.file if film.file and folder.find(film.file) else "",
                 frames=[
-                    _frame(frame, one, _note(frame, before), mine, words)
-                    for before, frame, one in zip([None, *frames], frames, pictures, strict=False)
+                    _frame(frame, one, _note(frame, before), mine, words, console=told.index(text))
+                    for before, frame, one, text in zip([None, *frames], frames, pictures, texts, strict=False)
                 ],
+                consoles=told,
                 marks=sorted(marks),
                 note=note,
             )
         )
     return Films(views, moments)
-
-
-def _shows(film: FilmResult, step: StepResult) -> bool:
-    """Whether ``step`` ran on the machine of ``film``; a branch is called after the index that its steps' begin with."""
-    branch, _, _ = film.branch.partition("-")
-    inside = step.index == branch or step.index.startswith(f"{branch}.")
-    return step.machine == film.machine and step.outcome != "skipped" and (inside or not branch)
 
 
 def _end(step: StepResult) -> float:
@@ -120,7 +132,9 @@ def _note(frame: FilmFrameResult, before: FilmFrameResult | None) -> str:
     return one_line(", ".join(filter(None, (size, frame.note))))
 
 
-def _frame(frame: FilmFrameResult, picture: _Picture, note: str, steps: list[FlatStep], words: Mapping[str, Word]) -> FilmFrame:
+def _frame(
+    frame: FilmFrameResult, picture: _Picture, note: str, steps: list[FlatStep], words: Mapping[str, Word], *, console: int
+) -> FilmFrame:
     begun = [flat.step for flat in steps if flat.step.started_s <= frame.at]
     step = begun[-1] if begun else None
     word, tone = words[step.index] if step else ("", "quiet")
@@ -139,6 +153,7 @@ def _frame(frame: FilmFrameResult, picture: _Picture, note: str, steps: list[Fla
         word=word,
         tone=tone,
         note=note,
+        console=console,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qa.report.comparison import told_alike
+from qa.report.alike import told_alike
 from qa.report.content import causes, console_lines, last_picture, main_cause, own_texts
-from qa.report.failures import kept_note
+from qa.report.failures import kept_command, kept_words
 from qa.report.folder import ResultsFolder
 from qa.report.pictures import Album, Picture
 from qa.report.screen_view import ScreenView, screen_view
@@ -24,6 +24,7 @@ CONSOLE_LINES = 25
 class Headline:
     """The first failure: what a person wants to see before anything else."""
 
+    index: str
     title: str
     anchor: str
     place: str
@@ -31,6 +32,7 @@ class Headline:
     hint: str
     alike: str
     kept: str
+    go_on: str
     command: str
     exit_code: str
     texts: list[Text]
@@ -58,13 +60,15 @@ def headline_of(
     picture = album.get(last_picture(result, step))
     film, moment = moments.get(step.index, (0, 0)) if step else (0, 0)
     return Headline(
+        index=step.index if step else "",
         title=f"Step {step.index}: {one_line(step.name)}" if step else "The run ended outside a step",
         anchor=f"step-{step.index}" if step else "",
         place=one_line(step.place) if step else "",
         detail=one_line((step.detail if step else result.reason) or result.reason or result.outcome, 1000),
         alike=told_alike(step, [flat.step for flat in causes(result) if flat.step.index != step.index]) if step else "",
         hint=one_line(step.hint if step and step.hint else result.hint, 1000),
-        kept=one_line(kept_note(result, folder), 1000),
+        kept=kept_words(result),
+        go_on=one_line(kept_command(folder), 1000) if result.kept else "",
         command=command_of(step) if step else "",
         exit_code=exit_code(step) if step else "",
         texts=texts,

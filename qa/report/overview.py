@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from qa.events import Outcome
+from qa.report.alike import said
 from qa.report.content import BAD, FlatStep, flatten
 from qa.scenario.batch import Ended
 from qa.scenario.results import Result
@@ -44,6 +45,7 @@ class Cell(Result):
     allowed_failure: bool = False
     duration_s: float = 0.0
     detail: str = ""
+    said: str = Field("", description="Where it failed, the last line that its command printed.")
 
     @property
     def failed(self) -> bool:
@@ -184,8 +186,8 @@ def _step(index: str, flats: dict[str, FlatStep], ended: Sequence[Ended]) -> Ste
 
 def _cell(flat: FlatStep) -> Cell:
     step = flat.step
-    detail = step.detail if step.outcome in BAD else ""
-    return Cell(outcome=step.outcome, allowed_failure=step.allowed_failure, duration_s=step.duration_s, detail=detail)
+    detail, last = (step.detail, said(step)) if step.outcome in BAD else ("", "")
+    return Cell(outcome=step.outcome, allowed_failure=step.allowed_failure, duration_s=step.duration_s, detail=detail, said=last)
 
 
 def _told(steps: Sequence[StepEntry], runs: int) -> list[StepEntry]:

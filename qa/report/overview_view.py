@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qa.deadline import format_duration
+from qa.report.alike import grouped, without_numbers
 from qa.report.overview import Overview, RunEntry, ScriptEntry
 from qa.report.overview_table import TableView, href_of, make_table, word_of
 from qa.report.overview_text import counted_runs, short
@@ -21,10 +22,14 @@ MAX_CAUSE_RUNS = 8
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that went wrong, in how many runs of how many, and in which: their labels and where they tell it."""
+    """Something that went wrong, in how many runs of how many, and in which: their labels and where they tell it.
+
+    ``said`` is the last line that the command printed.
+    """
 
     title: str
     detail: str
+    said: str
     count: str
     href: str
     runs: list[tuple[str, str]]
@@ -66,7 +71,7 @@ def make_overview_page(overview: Overview) -> OverviewPage:
     """The page of ``overview``."""
     runs = overview.runs
     failed = sum(run.exit_status != 0 for run in runs)
-    causes = [cause for script in overview.scripts for cause in _causes(script)]
+    causes = _causes(overview)
     missing = overview.planned - len(runs)
     titles = [one_line(script.title, 200) for script in overview.scripts]
     return OverviewPage(
@@ -85,8 +90,33 @@ def make_overview_page(overview: Overview) -> OverviewPage:
     )
 
 
-def _causes(script: ScriptEntry) -> Iterator[Cause]:
-    """The steps that failed by themselves, and the ends of runs outside their steps."""
+@dataclass(frozen=True)
+class _Failure:
+    """A step that failed by itself in some runs of its script; or the end of runs outside their steps, without an index."""
+
+    script: ScriptEntry
+    runs: list[RunEntry]
+    what: str
+    detail: str
+    said: str = ""
+    index: str = ""
+
+
+def _causes(overview: Overview) -> list[Cause]:
+    """What failed in most runs first. Where there are several scripts, what failed in them in the same way is one cause."""
+    failures = [failure for script in overview.scripts for failure in _failures(script)]
+    alone = len(overview.scripts) == 1
+    groups = grouped(
+        failures, lambda one: (one.index, one.detail) if alone else (without_numbers(one.said or one.detail or one.what),)
+    )
+    return [_cause(group, overview) for group in sorted(groups, key=_count, reverse=True)]
+
+
+def _count(group: Sequence[_Failure]) -> int:
+    return len({run.name for one in group for run in one.runs})
+
+
+def _failures(script: ScriptEntry) -> Iterator[_Failure]:
     failures = [
         (step, run) for step in script.steps for run in script.runs if run.name in step.runs and step.runs[run.name].failed
     ]
@@ -95,14 +125,15 @@ def _causes(script: ScriptEntry) -> Iterator[Cause]:
         own = [(step, run) for step, run in group if (step.index, run.name) not in because_of_inner]
         if own:
             step, runs = own[0][0], [run for _, run in own]
-            yield _cause(script, f"step {step.index} {step.name}", step.runs[runs[0].name].detail, runs, step.index)
+            cell = step.runs[runs[0].name]
+            yield _Failure(script, runs, f"step {step.index} {step.name}", cell.detail, cell.said, step.index)
     told = {run.name for _, run in failures}
     others: dict[str, list[RunEntry]] = {}
     for run in script.runs:
         if run.exit_status != 0 and run.name not in told:
             others.setdefault(run.reason, []).append(run)
     for reason, runs in others.items():
-        yield _cause(script, "outside the steps", reason, runs)
+        yield _Failure(script, runs, "outside the steps", reason)
 
 
 def _around(index: str) -> Iterator[str]:
@@ -112,16 +143,31 @@ def _around(index: str) -> Iterator[str]:
         yield index
 
 
-def _cause(script: ScriptEntry, what: str, detail: str, runs: Sequence[RunEntry], index: str = "") -> Cause:
-    labels = [(_label(run, script.rounds), href_of(run, index)) for run in runs] if len(script.runs) > 1 else []
+def _cause(group: Sequence[_Failure], overview: Overview) -> Cause:
+    first, several = group[0], len(group) > 1
+    total = len(overview.runs if several else first.script.runs)
+    links = [
+        (_place(one, run) if several else _label(run, one.script.rounds), href_of(run, one.index))
+        for one in group
+        for run in one.runs
+    ]
     return Cause(
-        title=one_line(f"{script.title}: {what}"),
-        detail=one_line(detail, 500),
-        count=f"{len(runs)} of {len(script.runs)} runs" if labels else "",
-        href=href_of(runs[0], index),
-        runs=labels[:MAX_CAUSE_RUNS],
-        more_runs=max(0, len(labels) - MAX_CAUSE_RUNS),
+        title=one_line(first.said or first.detail or first.what, 500)
+        if several
+        else one_line(f"{first.script.title}: {first.what}"),
+        detail=one_line(first.detail, 500) if first.said or not several else "",
+        said="" if several else first.said,
+        count=f"{_count(group)} of {total} runs" if total > 1 else "",
+        href=href_of(first.runs[0], first.index),
+        runs=links[:MAX_CAUSE_RUNS] if total > 1 else [],
+        more_runs=max(0, len(links) - MAX_CAUSE_RUNS),
     )
+
+
+def _place(failure: _Failure, run: RunEntry) -> str:
+    """Which step of which script failed, and in which of its runs."""
+    label = f" ({_label(run, failure.script.rounds)})" if len(failure.script.runs) > 1 else ""
+    return one_line(f"{failure.script.title}{label}" + (f", step {failure.index}" if failure.index else ""))
 
 
 def _label(run: RunEntry, rounds: int) -> str:

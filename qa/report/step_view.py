@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from qa.deadline import format_duration
+from qa.report.alike import said
 from qa.report.comparison import workaround
 from qa.report.content import BAD, FlatStep, is_picture, pictures
 from qa.report.folder import ResultsFolder, evidence_title
+from qa.report.moments import Consoles, console_at_end
 from qa.report.pictures import Album, Picture
 from qa.report.screen_view import ScreenView, screen_view
 from qa.report.text import Clip, Line, clip, coloured_lines, one_line, plain, read_clip
@@ -55,6 +57,7 @@ class StepView:
     Attributes:
         bad: it counts as a failure; ``cause``: and it failed by itself.
         soft: the known defect that a needle stands for with which it passed; empty where there is none.
+        said: the last line of what its command printed, where it failed.
         film: number of the film that shows its machine, from 1, and ``moment``: its picture when the step ended; 0 for none.
     """
 
@@ -70,6 +73,7 @@ class StepView:
     verb: str
     machine: str
     detail: str
+    said: str
     hint: str
     place: str
     duration: str
@@ -87,7 +91,13 @@ class StepView:
 
 
 def step_view(
-    folder: ResultsFolder, result: RunResult, album: Album, flat: FlatStep, moments: Mapping[str, tuple[int, int]]
+    folder: ResultsFolder,
+    result: RunResult,
+    album: Album,
+    flat: FlatStep,
+    moments: Mapping[str, tuple[int, int]],
+    *,
+    consoles: Consoles,
 ) -> StepView:
     """The row of ``flat``. ``moments`` has a film and its picture for each step that one shows."""
     step = flat.step
@@ -96,6 +106,10 @@ def step_view(
     for name in step.evidence:
         if not is_picture(name) and (text := file_text(folder, name)):
             texts.append(text)
+    shots = _shots(folder, album, step)
+    if (step.screen or shots) and not any("console" in text.title for text in texts):
+        lines = console_at_end(consoles, step)
+        texts += [Text("console at this moment", lines)] if lines else []
     film, moment = moments.get(step.index, (0, 0))
     return StepView(
         index=step.index,
@@ -110,6 +124,7 @@ def step_view(
         verb=one_line(step.verb),
         machine=one_line(step.machine or ""),
         detail=one_line(step.detail, 1000),
+        said=said(step) if step.outcome in BAD else "",
         hint=one_line(step.hint, 1000),
         place=one_line(step.place),
         duration="" if step.outcome == "skipped" else format_duration(step.duration_s),
@@ -120,7 +135,7 @@ def step_view(
         exit_code=exit_code(step),
         texts=texts,
         screen=screen_view(step.screen, f"screen-{step.index}", album) if step.screen else None,
-        shots=_shots(folder, album, step),
+        shots=shots,
         missing=[one_line(name) for name in step.evidence if folder.find(name) is None],
         film=film,
         moment=moment,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from qa.deadline import format_duration
+from qa.report.alike import grouped, way_of
 from qa.report.content import FlatStep, causes, flatten, main_cause, pictures
 from qa.report.failures import counted
 from qa.report.film_view import FilmView, make_films
 from qa.report.folder import ResultsFolder
+from qa.report.good_run import links_to_last_good
 from qa.report.headline import Headline, headline_of
 from qa.report.machine_view import MachineView, machine_view
+from qa.report.moments import make_consoles
 from qa.report.pictures import Album, Picture, make_album
 from qa.report.step_view import StepView, href_of, step_view, word_of
 from qa.report.text import one_line
@@ -41,12 +44,21 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class WayView:
+    """Failures of one kind. ``same``: the headline is one of them."""
+
+    steps: list[StepView]
+    same: bool
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything the template needs.
 
     Attributes:
         sheets: by the picture's name.
         causes: how many steps failed by themselves.
+        good: by the step's index, where it is told in the report of the last run that passed.
     """
 
     title: str
@@ -57,12 +69,14 @@ class Page:
     context: str
     facts: list[tuple[str, str, str]]
     headline: Headline | None
-    others: list[StepView]
+    others: list[WayView]
+    more_failed: int
     frames: list[Frame]
     album_note: str
     sheets: dict[str, Sheet]
     films: list[FilmView]
     causes: int
+    good: dict[str, str]
     steps: list[StepView]
     machines: list[MachineView]
     files: list[tuple[str, str, str]]
@@ -79,8 +93,9 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
     failed = [flat for flat in causes(result) if cause is None or flat.step.index != cause.index]
     album = _album(folder, result, flats)
     words = {flat.step.index: word_of(flat.step.outcome, allowed=flat.step.allowed_failure) for flat in flats}
-    films = make_films(folder, result, flats, words)
-    steps = [step_view(folder, result, album, flat, films.moments) for flat in flats]
+    consoles = make_consoles(folder, result)
+    films = make_films(folder, result, flats, words, consoles)
+    steps = [step_view(folder, result, album, flat, films.moments, consoles=consoles) for flat in flats]
     headline = headline_of(folder, result, album, films.moments)
     reason = one_line(result.reason, 1000)
     by_index = {step.index: step for step in steps}
@@ -94,12 +109,14 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
         context=_context(result),
         facts=_facts(result),
         headline=headline,
-        others=[by_index[flat.step.index] for flat in failed],
+        others=_ways(cause, [flat.step for flat in failed], by_index),
+        more_failed=len(failed),
         frames=list(_frames(result, album, steps)),
         album_note=album.note,
         sheets=_sheets(steps),
         films=films.views,
         causes=sum(step.cause for step in steps),
+        good=links_to_last_good(folder, result),
         steps=steps,
         machines=[machine_view(folder, machine) for machine in result.machines],
         files=_files(folder),
@@ -108,6 +125,13 @@ def make_page(folder: ResultsFolder, result: RunResult) -> Page:
         several_machines=len({machine.name for machine in result.machines}) > 1,
         several_outcomes=0 < sum(step.bad for step in steps) < len(steps),
     )
+
+
+def _ways(cause: StepResult | None, failed: list[StepResult], views: Mapping[str, StepView]) -> list[WayView]:
+    """The other failures in groups, those like ``cause`` first."""
+    first = way_of(cause) if cause else None
+    groups = sorted(grouped(failed, way_of), key=lambda group: way_of(group[0]) != first)
+    return [WayView([views[step.index] for step in group], way_of(group[0]) == first) for group in groups]
 
 
 def _album(folder: ResultsFolder, result: RunResult, flats: list[FlatStep]) -> Album:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -129,6 +129,11 @@ class MachineResult(Result):
     forwards: dict[int, int] = Field(default_factory=dict, description="Port of the guest to the port on 127.0.0.1.")
     ended: str = ""
     console: str = Field("", description="The raw serial console, relative to the results folder.")
+    console_moments: list[tuple[float, Annotated[int, Field(ge=0)]]] = Field(
+        default_factory=list,
+        description="Seconds since the start of the run, and how many bytes of the console were there; the last before each "
+        "end of a step and each picture of a film.",
+    )
     qemu_log: str = ""
 
 

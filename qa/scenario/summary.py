@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from qa import __version__
 from qa.report.folder import ResultsFolder
 from qa.scenario.lanes import Forked, memory_of
 from qa.scenario.machines import ScriptMachine
-from qa.scenario.results import FilmResult, HostResult, KeptResult, MachineResult, RunResult
+from qa.scenario.results import FilmResult, HostResult, KeptResult, MachineResult, RunResult, StepResult
 from qa.scenario.script import MachinePlan
 from qa.scenario.state import RunState
 from qa.scenario.verdict import PASSED
@@ -20,6 +21,8 @@ from qa.scenario.verdict import PASSED
 def make_result(state: RunState, describe_host: Callable[[], HostResult]) -> RunResult:
     """The result as it will stand in ``result.json``."""
     verdict, plans = state.verdict, {plan.name: plan for plan in state.script.machines}
+    films = _films(state)
+    times = sorted({*_ends(state.steps), *(frame.at for film in films for frame in film.frames)})
     return RunResult(
         name=state.script.name,
         script=str(state.script.path),
@@ -32,10 +35,10 @@ def make_result(state: RunState, describe_host: Callable[[], HostResult]) -> Run
         duration_s=round(time.monotonic() - state.began, 6),
         host=_host(state, describe_host),
         machines=[
-            *(_machine(plan, state) for plan in plans.values()),
-            *(_fork(plans[forked.name], forked, state.folder) for forked in state.forking.made),
+            *(_machine(plan, state, times) for plan in plans.values()),
+            *(_fork(plans[forked.name], forked, state, times) for forked in state.forking.made),
         ],
-        films=_films(state),
+        films=films,
         steps=state.steps,
         evidence=state.evidence,
         kept=_kept(state),
@@ -73,7 +76,7 @@ def _host(state: RunState, describe_host: Callable[[], HostResult]) -> HostResul
     )
 
 
-def _machine(plan: MachinePlan, state: RunState) -> MachineResult:
+def _machine(plan: MachinePlan, state: RunState, times: Sequence[float]) -> MachineResult:
     only = plan.name if len(state.script.machines) > 1 else None
     result = MachineResult(
         name=plan.name,
@@ -86,16 +89,19 @@ def _machine(plan: MachinePlan, state: RunState) -> MachineResult:
         qemu_log=_inside(state.folder, state.folder.qemu_log(only)),
     )
     machine = state.machines.get(plan.name)
-    return _with_machine(result, plan, machine, state.folder) if machine else result
+    return _with_machine(result, plan, machine, state, times) if machine else result
 
 
-def _fork(plan: MachinePlan, forked: Forked, folder: ResultsFolder) -> MachineResult:
+def _fork(plan: MachinePlan, forked: Forked, state: RunState, times: Sequence[float]) -> MachineResult:
     result = MachineResult(name=forked.name, branch=forked.label, image=plan.image, cpus=plan.options.cpus)
-    return _with_machine(result, plan, forked.machine, folder)
+    return _with_machine(result, plan, forked.machine, state, times)
 
 
-def _with_machine(result: MachineResult, plan: MachinePlan, machine: ScriptMachine, folder: ResultsFolder) -> MachineResult:
-    """``result`` with what the machine itself knows."""
+def _with_machine(
+    result: MachineResult, plan: MachinePlan, machine: ScriptMachine, state: RunState, times: Sequence[float]
+) -> MachineResult:
+    """``result`` with what the machine itself knows; of its console how long it was at ``times``, from the start of the run."""
+    folder = state.folder
     return result.model_copy(
         update={
             "start": getattr(machine, "start", "cold"),
@@ -106,9 +112,23 @@ def _with_machine(result: MachineResult, plan: MachinePlan, machine: ScriptMachi
             "forwards": dict(getattr(machine, "forwards", {})),
             "ended": machine.ended,
             "console": _inside(folder, machine.console_log),
+            "console_moments": _moments(getattr(machine, "console_moments", ()), [state.began + at for at in times], state.began),
             "qemu_log": _inside(folder, machine.qemu_log),
         }
     )
+
+
+def _moments(known: Sequence[tuple[float, int]], times: Sequence[float], began: float) -> list[tuple[float, int]]:
+    """The last of the ``known`` moments before each of the times: what somebody who looks at a step or a film can ask for."""
+    printed = [at for at, _ in known]
+    wanted = sorted({bisect_right(printed, at) for at in times} - {0})
+    return [(round(max(0.0, known[place - 1][0] - began), 6), known[place - 1][1]) for place in wanted]
+
+
+def _ends(steps: Iterable[StepResult]) -> Iterator[float]:
+    for step in steps:
+        yield step.started_s + step.duration_s
+        yield from _ends(step.steps)
 
 
 def _inside(folder: ResultsFolder, path: object) -> str:

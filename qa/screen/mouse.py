@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qa.qemu.monitor import Monitor
 
 MouseButton = Literal["left", "right", "middle"]
-Direction = Literal["up", "down", "left", "right"]
+Turn = Literal["up", "down"]
 
 BEAT = 0.03
 """Seconds between two events. The pointer holds 16 for the guest, which fetches one every few milliseconds; and programs, which
@@ -35,7 +35,7 @@ DRAG_START = 4
 READ_LIMIT = 2.0
 """Seconds, before the factor for software emulation, for a guest to fetch the pointer's first move."""
 
-_WHEEL: dict[Direction, Button] = {"up": "wheel-up", "down": "wheel-down", "left": "wheel-left", "right": "wheel-right"}
+_WHEEL: dict[Turn, Button] = {"up": "wheel-up", "down": "wheel-down"}
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Mouse:
                 await asyncio.sleep(BEAT)
             await self._leave(end, stay)
 
-    async def scroll(self, spot: Spot, direction: Direction, notches: int, *, stay: bool = False) -> None:
+    async def scroll(self, spot: Spot, turn: Turn, notches: int, *, stay: bool = False) -> None:
         """Turn the wheel over a pixel.
 
         Raises:
@@ -141,7 +141,7 @@ class Mouse:
             await self._go(spot)
             for _ in range(notches):
                 await asyncio.sleep(BEAT)
-                async with self._pressed(_WHEEL[direction]):
+                async with self._pressed(_WHEEL[turn]):
                     pass
             await self._leave(spot, stay)
 

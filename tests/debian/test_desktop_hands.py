@@ -66,14 +66,18 @@ async def test_every_character_of_a_layout_is_the_one_that_x_has_there(vm: Drive
 
 async def test_the_mouse_hits_the_pixel(vm: Driven) -> None:
     """A terminal that tells where it is clicked, in pixels (modes 1000 and 1016 of xterm)."""
-    await open_terminal(vm, r"stty raw -echo; printf '\033[?1000h\033[?1016h'; exec cat > /tmp/typed")
+    modes = r"\033[?1000h\033[?1016h\033[>1s"  # the last one: told with Shift as well, which else belongs to the terminal
+    await open_terminal(vm, rf"stty raw -echo; printf '{modes}'; exec cat > /tmp/typed")
     places = [(1, 2), (17, 33), (400, 299), (511, 512), (767, 600)]
     for x, y in places:
         await vm("click", at=[x, y])
     await vm("click", at=[100, 100], button="right", holding="ctrl-alt")
     await vm("scroll", "up", amount=2, at=[50, 60])
+    await vm("scroll", "left", amount=1, at=[70, 80])
+    await vm("scroll", "right", amount=3, at=[70, 80])
+    await vm("click", at=[200, 210], double=True)
     await vm("drag", **{"from": [10, 10], "to": [90, 95]})
-    await vm("wait_until_succeeds", "[ $(tr -cd Mm < /tmp/typed | wc -c) -ge 16 ]", timeout=20)
+    await vm("wait_until_succeeds", "[ $(tr -cd Mm < /tmp/typed | wc -c) -ge 24 ]", timeout=20)
     told = re.findall(r"\x1b\[<(\d+);(\d+);(\d+)([Mm])", (await vm("succeed", "cat /tmp/typed")).stdout_text)
     events = [(int(button), int(x), int(y), kind) for button, x, y, kind in told]
     dx, dy = events[0][1] - places[0][0], events[0][2] - places[0][1]  # where the terminal begins to count
@@ -83,4 +87,17 @@ async def test_the_mouse_hits_the_pixel(vm: Driven) -> None:
     assert [(one[0] & 3, *one[1:]) for one in moved[10:12]] == [(2, 100, 100, "M"), (2, 100, 100, "m")]
     assert moved[10][0] & (8 + 16) == 8 + 16
     assert [one for one in moved if one[0] == 64] == [(64, 50, 60, "M")] * 2
+    assert [one for one in moved if one[0] in (68, 69)] == [(68, 70, 80, "M")] + [(69, 70, 80, "M")] * 3
+    assert moved[-6:-2] == [(0, 200, 210, kind) for kind in "MmMm"]
     assert moved[-2:] == [(0, 10, 10, "M"), (0, 90, 95, "m")]
+
+
+async def test_a_double_click_is_quick_enough_to_be_one(vm: Driven) -> None:
+    """A terminal selects a word then, and the middle button types what is selected."""
+    await open_terminal(vm, r"printf 'only-one word'; exec cat > /tmp/typed")
+    await vm("wait_for_still_screen", "1s")
+    await vm("click", at=[66, 6], double=True)
+    await vm("click", at=[300, 300], button="middle", stay=True)  # a window has the keyboard while the pointer is over it
+    await vm("send_key", "ret")
+    await vm("wait_until_succeeds", "[ -s /tmp/typed ]", timeout=20)
+    assert (await vm("succeed", "cat /tmp/typed")).stdout_text == "word\n"

@@ -43,7 +43,18 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 """Chromium reads commands from descriptor 3 and answers on 4; both are put high first, so that neither hides the other."""
 
-KEYS = {"ArrowDown": 40, "ArrowUp": 38, "ArrowRight": 39, "ArrowLeft": 37, "Enter": 13, "Escape": 27, "f": 70, "j": 74, "k": 75}
+KEYS = {
+    "ArrowDown": 40,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowLeft": 37,
+    "Enter": 13,
+    "Escape": 27,
+    "Tab": 9,
+    "f": 70,
+    "j": 74,
+    "k": 75,
+}
 
 
 class Browser:
@@ -149,6 +160,18 @@ class Browser:
     def picture(self) -> bytes:
         """What is seen now, as PNG."""
         return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
+
+    def accessible(self) -> list[dict[str, Any]]:
+        """What a screen reader is told: ``role``, ``name`` and, of headings, the ``level`` of all that is not hidden from it."""
+        nodes = {node["nodeId"]: node for node in self._call("Accessibility.getFullAXTree")["nodes"]}
+        told, left = [], [next(iter(nodes))]
+        while left:  # in the order in which it is read
+            node = nodes[left.pop()]
+            left += reversed(node.get("childIds", ()))
+            if not node["ignored"]:
+                more = {one["name"]: one["value"].get("value") for one in node.get("properties", ())}
+                told.append({"role": node["role"]["value"], "name": node.get("name", {}).get("value", "").strip(), **more})
+        return told
 
     def allow_scripts(self, allowed: bool) -> None:
         """Whether pages may run scripts."""

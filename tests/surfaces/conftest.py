@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from firefox import Firefox
 from program import Program, new_home
 from zipapp_host import TOP, Host
 
@@ -45,3 +46,11 @@ def built() -> Path:
 def host(tmp_path: Path, built: Path) -> Iterator[Host]:
     yield Host(tmp_path / "host", built)
     shutil.rmtree(tmp_path / "host")  # 120 MB
+
+
+@pytest.fixture(scope="session")
+def firefox() -> Iterator[Firefox]:
+    """Started once, which takes seconds; each test opens a page of its own."""
+    with Firefox() as browser:
+        browser.prefer(prefers_color_scheme="light")
+        yield browser

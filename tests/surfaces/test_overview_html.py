@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser
+from firefox import Firefox
 from overview_samples import ended, matrix, overview, repeated, step
 
 from qa.report.overview_files import render_overview
@@ -57,6 +58,22 @@ def test_the_page_loads_nothing_and_complains_of_nothing(browser: Browser, pages
     assert [url for url in browser.requests if not url.startswith("data:")] == [pages[name].as_uri()]
     assert browser.complaints == []
     assert browser.evaluate("document.documentElement.classList.contains('scripted')")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_firefox_complains_of_nothing_either(firefox: Firefox, pages: dict[str, Path], name: str) -> None:
+    firefox.open(pages[name])
+    assert firefox.complaints == []
+    assert firefox.evaluate("document.documentElement.classList.contains('scripted')")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_screen_reader_is_told_all(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    browser.open(pages[name])
+    nodes = browser.accessible()
+    named = {"checkbox", "columnheader", "heading", "link", "region", "rowheader"}
+    assert [node for node in nodes if node["role"] in named and not node["name"]] == []
+    assert {node["level"] for node in nodes if node["role"] == "heading"} == {1, 2}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,8 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+from browser import Browser
+from firefox import Firefox
 from PIL import Image, ImageOps
-from program import Program
+from program import Ended, Program
 
 SHIPPED = Path(__file__).parents[2] / "screenshots"
 SCRIPT = """\
@@ -17,6 +19,26 @@ steps:
   - assert_screen: {needle: known, timeout: 0}
   - assert_screen: {needle: mine, timeout: 0}
 """
+
+
+def judge_report(page: Browser | Firefox, run: Ended) -> None:
+    """The report of a run that was made by the program, as a person would look at it."""
+    page.open(run.folder / "report.html", "#step-1")
+    assert page.complaints == []
+    assert page.evaluate("document.querySelector('.outcome').textContent") == "failed"
+    assert page.evaluate("document.querySelector('.headline h2').textContent").startswith("Step 3: assert_screen")
+    assert page.evaluate("[...document.querySelectorAll('.strip .word')].map(one => one.textContent)") == [
+        "passed",
+        "workaround",
+        "failed",
+    ]
+    console = "document.querySelector('#step-1 [aria-label=\"console at this moment\"]').textContent"
+    assert "anima-qa built-in guest" in page.evaluate(console)
+    page.press("j")
+    assert page.until("document.querySelector('#step-3 details').open")
+    page.click("#step-3 .stage")
+    assert page.evaluate("document.querySelector('#step-3 .reveal input').value") == "50"
+    assert page.until("document.querySelector('.film-view').dataset.shown !== undefined")
 
 
 def test_a_screen_that_changed_is_told_and_accepted(program: Program) -> None:
@@ -54,6 +76,9 @@ def test_a_screen_that_changed_is_told_and_accepted(program: Program) -> None:
     assert (first.folder / failed["screen"]["frame"]).is_file()
     assert "mine was not seen" in first.stderr
     assert f"changed: {needles / 'mine.png'}" in first.stderr
+    for browser in (Browser, Firefox):
+        with browser() as page:
+            judge_report(page, first)
 
     run = first.folder
     second = program.run_script(SCRIPT)

@@ -466,7 +466,9 @@ def needle_differs(out: Path) -> ResultsFolder:
     film = boot_film(made, desktop(), desktop("Cancel"), seen)
     (made.path / "film-machine.mp4").write_bytes(b"a video")
     film.file = "film-machine.mp4"
-    made.write_result(run("login", "timeout", 1, steps, reason=f"step 3: {detail}", films=[film], duration_s=39.0))
+    printed = machine(console_moments=[(1.5, BOOT_LOG.index("unit-5.")), (8.0, len(BOOT_LOG))])
+    result = run("login", "timeout", 1, steps, reason=f"step 3: {detail}", films=[film], machines=[printed], duration_s=39.0)
+    made.write_result(result)
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class FakeMachine:
         self.console_log = folder.console_log()
         self.qemu_log = folder.qemu_log()
         self.commands: list[str] = []
+        self.console_moments: list[tuple[float, int]] = []
 
     async def execute(self, command: str, user: str = "root", timeout: Duration = 60.0) -> CommandResult:
         """Run a command; its result is data.
@@ -70,6 +72,8 @@ class FakeMachine:
         """
         self.commands.append(command)
         self.memory += (command,)
+        for _ in range(3):  # it prints something at each
+            self.console_moments.append((time.monotonic(), len(self.console_moments) + 1))
         if command == "hang":
             await Deadline.after(timeout).wait_for(asyncio.Event().wait(), "the end of 'hang'")
         answer = self._answers.get(command, CommandResult(command))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import report_samples as samples
@@ -199,3 +201,26 @@ def test_a_black_screen_is_named_as_such(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48), "black").save(folder.shots / "1.png")
     Image.new("RGB", (64, 48), "#000001").save(folder.shots / "2.png")
     assert Page(html(folder)).text.count("all black") == 1
+
+
+def test_a_failed_step_leads_to_itself_in_the_last_good_run(tmp_path: Path) -> None:
+    def ended(day: int, outcome: str, name: str = "page", **more: Any) -> ResultsFolder:
+        steps = [samples.step("1", "boot", 0, 1), samples.step("2", name, 1, 1, outcome=outcome), samples.step("3", "end", 2, 1)]
+        made = ResultsFolder.create(tmp_path, "my page", now=datetime(2025, 11, day, 10, 41))  # noqa: DTZ001  # as in names
+        more = {"script": "page.yaml", "started": f"2025-11-{day}T10:41:00+00:00", **more}
+        made.write_result(samples.run("my page", outcome, int(outcome != "passed"), steps, machines=[], **more))
+        return made
+
+    ended(10, "passed")
+    good = ended(11, "passed")
+    ended(12, "failed")
+    ended(13, "passed", script="other.yaml")
+    (ended(14, "passed").result_json).write_text("broken")
+    late = ended(16, "passed")
+    bad = ended(15, "failed")
+    links = [one["href"] for one in Page(html(bad)).all("a") if one["href"].startswith("../")]
+    assert links == [f"../{good.path.name}/report.html#step-2"] * 2
+    assert (good.path.parent / links[0][3:]).parent.is_dir()
+    assert "last good run" not in html(good)
+    assert "last good run" not in html(ended(17, "failed", "another step"))
+    assert f"../{late.path.name}/report.html#step-2" in html(ended(18, "failed"))

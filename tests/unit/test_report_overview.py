@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from overview_samples import ended, matrix, overview, repeated, step
+from report_samples import command
 from rich.console import Console
 
 from qa.errors import HostError
@@ -19,6 +20,7 @@ from qa.report.overview_table import make_table
 from qa.report.overview_text import print_overview
 from qa.report.overview_view import make_overview_page
 from qa.report.text import middle
+from qa.scenario.results import StepResult
 
 NOW = datetime(2025, 11, 20, 10, 42)  # noqa: DTZ001  # local time, as it stands in names
 
@@ -181,11 +183,31 @@ def test_what_failed_is_told_first_each_cause_once(tmp_path: Path) -> None:
     ]
     page = make_overview_page(overview(tmp_path, runs, planned=6))
     assert [(one.title, one.detail, one.count, [label for label, _ in one.runs]) for one in page.causes] == [
-        ("hello: step 1 group", "too late", "1 of 4 runs", ["n=2"]),
         ("hello: step 1.1 inner", "no", "2 of 4 runs", ["n=1", "n=4"]),
+        ("hello: step 1 group", "too late", "1 of 4 runs", ["n=2"]),
         ("hello: outside the steps", "the guest panicked", "1 of 4 runs", ["n=3"]),
     ]
     assert (page.word, page.note) == ("4 failed", "2 of 6 runs did not begin")
+
+
+def test_what_failed_in_the_same_way_in_many_scripts_is_told_once_and_first(tmp_path: Path) -> None:
+    def refused(number: int) -> StepResult:
+        output = command("curl x", 7, "", f"trying\ncurl: (7) Failed to connect to 10.0.2.{number} port 80\n")
+        return step(str(number), f"fetch {number}", "failed", "exit code 7, expected 0", command=output)
+
+    full = step("1", "unpack", "failed", "exit code 7, expected 0", command=command("tar", 7, "", "No space left on device\n"))
+    runs = [ended(tmp_path, [full], title="full", outcome="failed")]
+    runs += [ended(tmp_path, [refused(number)], title=f"net-{number}", outcome="failed") for number in range(1, 13)]
+    runs += [ended(tmp_path, [], title=f"dead-{number}", outcome="error", reason="the guest panicked") for number in (1, 2)]
+    page = make_overview_page(overview(tmp_path, runs))
+    assert [(one.title, one.detail, one.said, one.count, len(one.runs), one.more_runs) for one in page.causes] == [
+        ("curl: (7) Failed to connect to 10.0.2.1 port 80", "exit code 7, expected 0", "", "12 of 15 runs", 8, 4),
+        ("the guest panicked", "", "", "2 of 15 runs", 2, 0),
+        ("full: step 1 unpack", "exit code 7, expected 0", "No space left on device", "", 0, 0),
+    ]
+    assert [label for label, _ in page.causes[0].runs][:2] == ["net-1, step 1", "net-2, step 2"]
+    assert page.causes[0].runs[1][1].endswith("/report.html#step-2")
+    assert [label for label, _ in page.causes[1].runs] == ["dead-1", "dead-2"]
 
 
 def test_the_files_are_beside_the_results_and_say_the_same(tmp_path: Path) -> None:

@@ -13,14 +13,16 @@ import report_samples as samples
 from PIL import Image, ImageChops, ImageStat
 from test_report_html import Page, html
 
-from qa.report.comparison import screen_text, summary_of, told_alike
+from qa.report.alike import told_alike
+from qa.report.comparison import screen_text, summary_of
 from qa.report.content import flatten
 from qa.report.film_view import make_films
 from qa.report.folder import ResultsFolder
 from qa.report.pictures import Album
 from qa.report.screen_view import screen_view
+from qa.report.text import line_text
 from qa.report.view import make_page
-from qa.scenario.results import CandidateResult, FilmResult, ScreenResult
+from qa.scenario.results import CandidateResult, FilmResult, ScreenResult, StepResult
 from qa.screen.telling import percent, worst
 
 
@@ -76,6 +78,65 @@ def test_a_tile_that_differs_is_told_and_drawn() -> None:
     assert (view.alike, view.areas[0].tile) == ("25 %", "its worst tile 25 %, 80 % wanted")
     shown, drawn = view.boxes  # an area that differs is shown where it should have been, and its tile with it
     assert (shown.x, drawn.x, drawn.y, drawn.label) == (10, 22, 8, "25 %")
+
+
+def test_failures_are_grouped_by_what_they_complained_of(tmp_path: Path) -> None:
+    def failing(number: int, code: int, stderr: str) -> StepResult:
+        output = samples.command("check", code, f"checking {number}\n", stderr)
+        detail = f"exit code {code}, expected 0"
+        return samples.step(str(number), f"check {number}", 0, 1, outcome="failed", detail=detail, command=output)
+
+    steps = [failing(1, 1, "No space left on device\n")]
+    steps += [failing(number, 1, f"trying\n\x1b[31m10.0.2.{number}: refused\x1b[0m\n\n") for number in range(2, 9)]
+    steps += [failing(9, 2, "10.0.2.9: refused\n"), failing(10, 1, "no space left on /dev/vda1\n"), failing(11, 1, "")]
+    steps += [failing(12, 1, "No space left on device\n")]
+    page = make_page(folder := samples.folder(tmp_path, samples.run("x", "failed", 1, steps)), folder.read_result())
+    assert [([step.index for step in way.steps], way.steps[0].said, way.same) for way in page.others] == [
+        (["12"], "No space left on device", True),
+        (["2", "3", "4", "5", "6", "7", "8"], "10.0.2.2: refused", False),
+        (["9"], "10.0.2.9: refused", False),
+        (["10"], "no space left on /dev/vda1", False),
+        (["11"], "checking 11", False),
+    ]
+    text = Page(html(folder)).text
+    assert "11 more failed, in 5 ways" in text
+    assert "11 more failed, 1 of them in the same way" in text
+
+
+def told(page: Any, index: str) -> list[str]:
+    texts = next(step for step in page.steps if step.index == index).texts
+    return [line_text(line) for text in texts if text.title == "console at this moment" for line in text.head]
+
+
+def test_a_look_has_the_console_beside_it_as_it_was_at_that_moment(tmp_path: Path) -> None:
+    log = b"".join(b"[%5d] line\r\n" % number for number in range(3000)) + b"login: root\r\n\xff\x1b[31mwelcome\x1b[0m\r\n"
+    welcome, prompt = len(log), log.index(b"root")
+    moments = [(1.0, 14 * 100), (2.0, prompt), (5.0, welcome)]
+    two = [samples.machine(console_moments=moments), samples.machine(branch="4-left", console="fork.log", console_moments=[])]
+    made = samples.folder(tmp_path, samples.run("x", "passed", 0, [], machines=two), log)
+    seen = {"screen": samples.looked(made, "x", samples.desktop())}
+    steps = [
+        samples.step("1", "early", 0.0, 0.5, **seen),
+        samples.step("2", "at the prompt", 1.0, 1.5, **seen),
+        samples.step("3", "behind it", 6.0, 1.0, **seen),
+        samples.step("4", "branches", 7.0, 1.0, steps=[samples.step("4.1", "in a branch", 7.0, 1.0, **seen)]),
+        samples.step("5", "no look", 8.0, 1.0),
+    ]
+    (made.path / "fork.log").write_bytes(b"of the fork\r\n")
+    films = [samples.boot_film(made, samples.desktop())]
+    page = make_page(made, samples.run("x", "passed", 0, steps, machines=two, films=films))
+    assert told(page, "1") == []  # nothing had been printed
+    assert told(page, "2") == [f"[{number:5}] line" for number in range(2993, 3000)] + ["login:"]
+    assert told(page, "3")[-3:] == ["[ 2999] line", "login: root", "\ufffdwelcome"]
+    assert told(page, "4.1") == []  # when its console said what is not known, and the other's is none of its
+    assert told(page, "5") == []
+    (film,) = page.films
+    by_time = {frame.at: film.consoles[frame.console] for frame in film.frames}
+    assert by_time["400 ms"] == ""
+    assert by_time["1.0 s"].endswith("[   99] line")
+    assert by_time["2.0 s"].endswith("login:")
+    assert by_time["8.0 s"].endswith("\ufffdwelcome")
+    assert len(film.consoles) == 4
 
 
 def test_failures_in_the_same_way_are_counted(tmp_path: Path) -> None:
@@ -169,7 +230,7 @@ def test_a_hostile_needle_is_text(tmp_path: Path) -> None:
 def film_page(folder: ResultsFolder, budget: int = 8 << 20) -> Any:
     result = folder.read_result()
     flats = list(flatten(result.steps))
-    return make_films(folder, result, flats, {flat.step.index: ("passed", "good") for flat in flats}, budget)
+    return make_films(folder, result, flats, {flat.step.index: ("passed", "good") for flat in flats}, {}, budget=budget)
 
 
 def test_each_step_has_its_moment_in_the_film_of_its_machine(tmp_path: Path) -> None:

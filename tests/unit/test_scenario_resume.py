@@ -163,7 +163,8 @@ async def test_reports_say_how_to_go_on(world: World, tmp_path: Path) -> None:
     print_failures(result, Console(file=printed, width=200), world.folder)
     line = f"the machine is kept as at step 1: anima-qa run --resume {world.folder.path}"
     assert f"go on       {line}" in printed.getvalue()
-    assert line in render_html(world.folder, result)
+    page = render_html(world.folder, result)
+    assert f'the machine is kept as at step 1: <code id="go-on">anima-qa run --resume {world.folder.path}</code>' in page
     result.kept = None
     assert "Go on" not in render_html(world.folder, result)
 

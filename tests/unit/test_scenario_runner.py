@@ -144,6 +144,15 @@ async def test_a_dead_guest_does_not_hang_the_report(world: World, tmp_path: Pat
     assert result.steps[0].evidence == ["evidence/1-console-last-lines.txt"]
 
 
+async def test_of_a_console_the_moments_are_kept_that_a_step_ended_at(world: World, tmp_path: Path) -> None:
+    result = await run_steps(world, tmp_path, "- execute: one\n- execute: two\n- subtest: {name: s, steps: [execute: three]}")
+    (machine,) = result.machines
+    assert [size for _, size in machine.console_moments] == [3, 6, 9]
+    one, two, three = result.steps
+    for (at, _), step in zip(machine.console_moments, (one, two, three.steps[0]), strict=True):
+        assert step.started_s <= at <= step.started_s + step.duration_s
+
+
 @pytest.mark.parametrize(
     ("error", "outcome", "status"),
     [

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from screens import frame_of, plain, screen
 
 import qa.screen.text.reader as reader
 import qa.screen.text.tesseract as tesseract
 from qa.errors import UsageError
+from qa.operations.options import MachineOptions
 from qa.screen.frames import Frame
 from qa.screen.text import Box, read_frame, readings
 
@@ -137,6 +139,35 @@ async def test_what_each_way_finds_is_put_together(play: Play) -> None:
     text = await read_frame(picture())
     assert asked(folder) == 3
     assert text.text == "Help now\nTools\nOptions"
+
+
+LISTS = "[ $1 = --list-langs ] && { printf 'List of available languages (3):\\ndeu\\neng\\nosd\\n'; exit; }"
+
+
+async def test_a_text_is_read_in_the_language_that_it_is_written_in(play: Play) -> None:
+    folder = play(f"{LISTS}\n{table(row('Öffnen', 30, 60))}")
+    assert (await anext(readings(picture(), language="deu+eng"))).text == "Öffnen"
+    assert "-l deu+eng" in (folder / "asked").read_text()
+    await anext(readings(picture(), language="deu"))  # in another language it may say something else
+    assert "-l deu --psm" in (folder / "asked").read_text()
+    await anext(readings(picture()))
+    assert "-l eng --psm" in (folder / "asked").read_text()
+
+
+async def test_a_language_that_tesseract_does_not_have_is_named(play: Play) -> None:
+    play(f"{LISTS}\n{table(row('OK', 30, 60))}")
+    text = await read_frame(picture(), language="deu+chi_sim")
+    assert (text.failed, text.note) == (True, "tesseract has no data for the language chi_sim; it has deu, eng")
+    assert "Debian's package tesseract-ocr-chi-sim" in text.hint
+    text = await read_frame(picture(), language="osd")
+    assert text.note == "tesseract has no data for the language osd; it has deu, eng"
+
+
+@pytest.mark.parametrize("language", ["--psm", "deu+", "deu eng", "", "+", "deu+-x"])
+def test_what_is_no_language_is_refused_before_anything_runs(language: str) -> None:
+    assert MachineOptions(text_language="deu+script/Latin+chi_sim").text_language
+    with pytest.raises(ValidationError):
+        MachineOptions(text_language=language)
 
 
 async def test_no_frame_is_read_twice(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:

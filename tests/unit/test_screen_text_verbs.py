@@ -23,6 +23,7 @@ from qa.operations.catalogue import CATALOGUE
 from qa.screen.frames import Frame
 from qa.screen.sight import Sight
 from qa.screen.text import Box
+from qa.screen.text.found import Word
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,7 @@ class Screen(Reading):
 
     def __init__(self, folder: Path, *pictures: Frame) -> None:
         self.pictures, self.looks = pictures, 0
+        self.setup: Any = SimpleNamespace(text_language="eng")
         self.vitals = Vitals("vm", SerialConsole(folder / "console.log"))
         self.bus, self.told = Bus(), list[Event]()
         self.bus.subscribe(self.told.append)
@@ -170,3 +172,19 @@ async def test_a_mistake_in_the_pattern_is_told_before_anybody_looks(tmp_path: P
     with pytest.raises(UsageError, match="is not a regular expression"):
         await vm.do("wait_for_text", "(")
     assert vm.looks == 0
+
+
+async def test_texts_are_read_in_the_language_of_the_machines_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    languages = []
+
+    async def recognise(_: Frame, area: Box, way: str, language: str) -> Any:
+        languages.append(language)
+        return ((Word("Öffnen", area, 0.9),),)
+
+    monkeypatch.setattr(reader, "recognise", recognise)
+    monkeypatch.setattr(reader, "_without_tesseract", lambda *_: None)
+    one = Screen(tmp_path, screen("linux-less"))
+    one.setup.text_language = "deu+eng"
+    await one.wait_for_text("Öffnen", timeout=1)
+    assert "Öffnen" in await one.read_screen_text()
+    assert set(languages) == {"deu+eng"}

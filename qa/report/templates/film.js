@@ -13,6 +13,8 @@
     const range = view.querySelector(".scrub input");
     const play = view.querySelector(".play");
     const moment = view.querySelector(".moment");
+    const then = view.querySelector(".then");
+    const consoles = [...view.querySelectorAll(".consoles li")].map((item) => item.textContent);
     const context = canvas.getContext("2d");
     let images = null;
     let drawn = -1;
@@ -49,6 +51,7 @@
       word.textContent = frame.word;
       const note = frame.note ? ` (${frame.note})` : "";
       moment.replaceChildren(`${frame.at} · `, link, word, note);
+      if (then) { then.textContent = consoles[frame.console]; then.scrollTop = then.scrollHeight; }
       range.setAttribute("aria-valuetext", `${frame.at}, picture ${number + 1} of ${frames.length}, ${link.textContent}${note}`);
     };
     const show = async (number) => {

@@ -18,7 +18,7 @@
     if (summary) { summary.focus(); summary.scrollIntoView({ block: "nearest" }); }
   };
   const reveal = () => {
-    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const row = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!row || !row.matches(".steps > li")) { return; }
     if (row.offsetParent === null) { setFilter(false); }
     row.querySelector("details").open = true;
@@ -75,10 +75,10 @@
   causes.forEach((cause, number) => cause.querySelector("summary").addEventListener("focus", () => { at = number; tellWhich(); }));
   tellWhich();
 
-  // The strip: left and right go from screen to screen.
+  // The strip: left and right go from screen to screen, and enter it at its ends where nothing has the focus.
   const walk = (link, by) => {
-    const links = [...link.closest(".strip").querySelectorAll("a")].filter((one) => one.offsetParent !== null);
-    const next = links[links.indexOf(link) + by];
+    const links = [...document.querySelectorAll(".strip a")].filter((one) => one.offsetParent !== null);
+    const next = link ? links[links.indexOf(link) + by] : links.at(by > 0 ? 0 : -1);
     if (next) { next.focus({ preventScroll: true }); next.scrollIntoView({ block: "nearest", inline: "nearest" }); }
   };
 
@@ -90,7 +90,7 @@
     const sideways = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (dialog.open) {
       if (sideways) { show(shown + sideways); }
-    } else if (screen && sideways) {
+    } else if (sideways && (screen || event.target === document.body)) {
       walk(screen, sideways);
       event.preventDefault();
     } else if (event.key === "j" || event.key === "k") {
@@ -102,6 +102,18 @@
       event.preventDefault();
     }
   });
+
+  // Commands to be run again elsewhere. Where a browser lets no page reach the clipboard, the text is at least selected.
+  document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copies);
+    getSelection().selectAllChildren(source);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "copied";
+    } catch {
+      button.textContent = "selected";
+    }
+  }));
 
   // Outputs and consoles are read from their end. Those of closed steps have no height before they are opened.
   const toEnd = (part) => part.querySelectorAll("pre").forEach((pre) => { pre.scrollTop = pre.scrollHeight; });

@@ -12,13 +12,13 @@ from qa.host.packages import install_hint
 from qa.screen.frames import Frame
 from qa.screen.text.found import Box, Grid, ScreenText
 from qa.screen.text.grid import read_console_grid
-from qa.screen.text.tesseract import WAYS, find_tesseract, recognise
+from qa.screen.text.tesseract import LANGUAGE, WAYS, find_tesseract, recognise
 
 REMEMBERED = 32
 """Frames whose text is remembered: a blinking cursor shows the same few frames again and again."""
 
 
-async def read_frame(frame: Frame, *, region: Box | None = None) -> ScreenText:
+async def read_frame(frame: Frame, *, region: Box | None = None, language: str = LANGUAGE) -> ScreenText:
     """What a frame, or a part of it, says. A frame that was read before is not read again.
 
     A text console is read exactly, glyph by glyph. Else tesseract recognises what it can, in several ways, and what each of them
@@ -26,11 +26,12 @@ async def read_frame(frame: Frame, *, region: Box | None = None) -> ScreenText:
 
     Args:
         region: the part that counts; all of it where it is None.
+        language: what it is written in, for tesseract: ``eng``, ``deu+eng``.
 
     Raises:
         UsageError: the region is not on the screen.
     """
-    return together([text async for text in readings(frame, region=region)])
+    return together([text async for text in readings(frame, region=region, language=language)])
 
 
 def together(texts: list[ScreenText]) -> ScreenText:
@@ -52,7 +53,7 @@ def _worth(text: ScreenText) -> float:
     return sum(len(word.text) * word.confidence for line in text.lines for word in line)
 
 
-async def readings(frame: Frame, *, region: Box | None = None) -> AsyncGenerator[ScreenText]:
+async def readings(frame: Frame, *, region: Box | None = None, language: str = LANGUAGE) -> AsyncGenerator[ScreenText]:
     """What a frame says, read in one way after the other. Each suits other pictures; whoever looks for a text stops where it is.
 
     At least one. Those that were done before cost nothing.
@@ -61,7 +62,7 @@ async def readings(frame: Frame, *, region: Box | None = None) -> AsyncGenerator
         UsageError: the region is not on the screen.
     """
     area = _on_screen(frame, region)
-    memory = _MEMORY.of(frame, area)
+    memory = _MEMORY.of(frame, area, language)
     done = 0
     while True:
         while done < len(memory.texts):
@@ -69,7 +70,7 @@ async def readings(frame: Frame, *, region: Box | None = None) -> AsyncGenerator
             done += 1
         if memory.complete:
             return
-        await _read_further(memory, frame, area)
+        await _read_further(memory, frame, area, language)
 
 
 @dataclass
@@ -91,12 +92,13 @@ class _Memories:
     """The last frames that were read, by what they show: what one says never changes."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[bytes, Box], _Memory] = OrderedDict()
+        self._kept: OrderedDict[tuple[bytes, Box, str], _Memory] = OrderedDict()
 
-    def of(self, frame: Frame, area: Box) -> _Memory:
+    def of(self, frame: Frame, area: Box, language: str) -> _Memory:
         """That of a frame, made where it is new."""
-        memory = self._kept.setdefault((frame.digest, area), _Memory())
-        self._kept.move_to_end((frame.digest, area))
+        key = (frame.digest, area, language)
+        memory = self._kept.setdefault(key, _Memory())
+        self._kept.move_to_end(key)
         if len(self._kept) > REMEMBERED:
             self._kept.popitem(last=False)
         return memory
@@ -105,7 +107,7 @@ class _Memories:
 _MEMORY = _Memories()
 
 
-async def _read_further(memory: _Memory, frame: Frame, area: Box) -> None:
+async def _read_further(memory: _Memory, frame: Frame, area: Box, language: str) -> None:
     """Read in the next way that is left."""
     if not memory.texts:
         first = await asyncio.to_thread(_without_tesseract, frame, area)
@@ -115,7 +117,7 @@ async def _read_further(memory: _Memory, frame: Frame, area: Box) -> None:
             return
     way = WAYS[memory.tried]
     try:
-        lines = await recognise(frame, area, way)
+        lines = await recognise(frame, area, way, language)
     except HostError as error:
         memory.texts.append(ScreenText((), "none", error.message, failed=True, hint=error.hint or ""))
         memory.complete = True

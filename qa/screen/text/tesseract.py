@@ -25,6 +25,9 @@ TIME_LIMIT_S = 60.0
 MOST_PIXELS = 16 * 1024 * 1024
 """A larger picture is not handed over: tesseract would take minutes and gigabytes."""
 
+LANGUAGE = "eng"
+"""Packages of tesseract always bring its data for English."""
+
 SURE = 0.3
 """Words of less confidence are not believed: they are icons and frames of windows."""
 
@@ -48,17 +51,17 @@ def find_tesseract() -> Path | None:
     return find_program("tesseract")
 
 
-async def recognise(frame: Frame, region: Box, way: Way) -> tuple[tuple[Word, ...], ...] | None:
+async def recognise(frame: Frame, region: Box, way: Way, language: str = LANGUAGE) -> tuple[tuple[Word, ...], ...] | None:
     """The words in a part of a frame, line by line from the top; None where that way makes too large a picture.
 
     Raises:
-        HostError: tesseract is missing, failed, or took too long.
+        HostError: tesseract or its data for the language is missing, it failed, or it took too long.
     """
     factor = 1 if way == "as it is" else _factor(region)
     if region.width * region.height * factor**2 > MOST_PIXELS:
         return None
     picture = await asyncio.to_thread(_picture, frame, region, factor, inverted=way == "inverted")
-    table = await _run(picture, _THRESHOLDS[way])
+    table = await _run(picture, _THRESHOLDS[way], language)
     try:
         return _lines(table, region, factor)
     except (KeyError, TypeError, ValueError) as error:
@@ -83,14 +86,29 @@ def _picture(frame: Frame, region: Box, factor: int, *, inverted: bool) -> bytes
     return b"P5\n%d %d\n255\n" % part.size + part.tobytes()
 
 
-async def _run(picture: bytes, threshold: int) -> str:
+async def _run(picture: bytes, threshold: int, language: str) -> str:
     """Tesseract's table of a picture."""
     program = find_tesseract()
     if program is None:
         raise HostError("tesseract is not installed")
+    if language != LANGUAGE:  # tesseract itself goes on without those that it does not have
+        listed = (await _say(program, b"", "--list-langs")).splitlines()
+        known = [line for line in listed if line not in ("", "osd") and " " not in line]  # the first is a heading
+        if missing := [one for one in language.split("+") if one not in known]:
+            package = f"tesseract-ocr-{missing[0].rpartition('/')[2].lower().replace('_', '-')}"
+            raise HostError(
+                f"tesseract has no data for the language {missing[0]}; it has {', '.join(known) or 'none'}",
+                hint=f"install its data, which is Debian's package {package}, or name another text_language for the machine",
+            )
+    how = ("--psm", "11", "--dpi", "96", "-c", f"thresholding_method={threshold}")
+    return await _say(program, picture, "stdin", "stdout", "-l", language, *how, "tsv")
+
+
+async def _say(program: Path, stdin: bytes, *arguments: str) -> str:
+    """What tesseract prints."""
     process = await asyncio.create_subprocess_exec(
         program,
-        *("stdin", "stdout", "--psm", "11", "--dpi", "96", "-c", f"thresholding_method={threshold}", "tsv"),
+        *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -100,7 +118,7 @@ async def _run(picture: bytes, threshold: int) -> str:
     )
     try:
         async with asyncio.timeout(TIME_LIMIT_S):
-            stdout, stderr = await process.communicate(picture)
+            stdout, stderr = await process.communicate(stdin)
     except TimeoutError:
         raise HostError(f"tesseract did not read the screen within {TIME_LIMIT_S:g} s") from None
     finally:
