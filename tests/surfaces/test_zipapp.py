@@ -325,9 +325,11 @@ def test_a_user_whose_home_has_files_of_root(ordinary: tuple[Host, tuple[object,
 def test_a_user_that_the_system_does_not_know(ordinary: tuple[Host, tuple[object, ...]]) -> None:
     host, as_user = ordinary
     nameless = (*(str(word).replace("65534", "4242") for word in as_user), "env", "-u", "HOME")
-    assert host.run("--version", before=nameless, TMPDIR="/nowhere") == VERSION
-    shutil.rmtree("/tmp/anima-qa-4242")
-    status, _, stderr = host.run("doctor", before=nameless)
+    try:
+        assert host.run("--version", before=nameless, TMPDIR="/nowhere") == VERSION
+        status, _, stderr = host.run("doctor", before=nameless)
+    finally:
+        shutil.rmtree("/tmp/anima-qa-4242")
     assert (status, stderr.splitlines()[0]) == (
         2, "error: there is no home folder: HOME is not set, and the system knows no user with the number 4242"
     )  # fmt: skip
