@@ -23,8 +23,9 @@ BEAT = 0.03
 """Seconds between two events. The pointer holds 16 for the guest, which fetches one every few milliseconds; and programs, which
 draw what is under the pointer, see each."""
 
-DOUBLE_BEAT = 0.01
-"""Seconds between the events of a double click, which must come within 0.25 to 0.5 s by the guest's clock."""
+DOUBLE_BEAT = 0.04
+"""Seconds between the events of a double click. All must come within 0.25 to 0.5 s by the guest's clock; but libinput takes a
+press less than 0.025 s after a release for a worn button that bounces, and drops it."""
 
 DRAG_STEPS = 20
 """Places on the way of a drag: programs begin to drag after a few pixels, and look at what is passed."""

@@ -98,6 +98,7 @@ async def test_a_double_click_is_quick_enough_to_be_one(vm: Driven) -> None:
     await vm("wait_for_still_screen", "1s")
     await vm("click", at=[66, 6], double=True)
     await vm("click", at=[300, 300], button="middle", stay=True)  # a window has the keyboard while the pointer is over it
+    await vm("wait_for_still_screen", "1s")
     await vm("send_key", "ret")
     await vm("wait_until_succeeds", "[ -s /tmp/typed ]", timeout=20)
     assert (await vm("succeed", "cat /tmp/typed")).stdout_text == "word\n"
