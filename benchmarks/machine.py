@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 from benchmarks.measure import Row, take_turns
 from qa.config import load_config
@@ -20,6 +21,7 @@ from qa.operations.boot import Host, Place
 from qa.operations.options import MachineOptions
 from qa.paths import Paths
 from qa.report.folder import ResultsFolder
+from qa.scenario.machines import OpenMachine
 from qa.scenario.reader import read_script
 from qa.scenario.runner import run_script
 
@@ -122,7 +124,7 @@ async def steps(running: Machine, count: int) -> list[Row]:
             yield running
 
         results = ResultsFolder.create(folder, "steps")
-        result = await run_script(parsed, open_machine=already_open, bus=Bus(), folder=results)
+        result = await run_script(parsed, open_machine=cast("OpenMachine", already_open), bus=Bus(), folder=results)
         if result.outcome != "passed":
             raise RuntimeError(result.reason)
         last = result.steps[-1]

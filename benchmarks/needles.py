@@ -76,6 +76,7 @@ class Theirs:
 def ours(needle: Needle, screen: Any, ratio: float) -> tuple[int, int, float]:
     """The same with our own means; nothing of the frame is kept from before."""
     area = compare_areas(Scene(screen), needle, ratio)[0]
+    assert area.similarity is not None
     return area.x, area.y, area.similarity
 
 

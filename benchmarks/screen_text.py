@@ -74,8 +74,8 @@ def wrong_at_least(page: Page, text: ScreenText) -> int:
         for word in line:
             found[min(word.box.center[1] // CELL[1], len(found) - 1)] += word.text
     wrong = 0
-    for line, read in zip(page.rows, found, strict=True):
-        expected = line.replace(" ", "")
+    for row, read in zip(page.rows, found, strict=True):
+        expected = row.replace(" ", "")
         matcher = SequenceMatcher(None, expected, read, autojunk=False)
         wrong += max(len(expected), len(read)) - sum(block.size for block in matcher.get_matching_blocks())
     return wrong

@@ -64,7 +64,7 @@ async def measure(rounds: int) -> list[Row]:
                 f"{name}, from the single file": _program(home, sys.executable, CLEAN, FILE, *arguments),
             }
             rows += await take_turns(f"the single file: later starts of {name}", subjects, rounds)
-        first = {"python -c pass": _program(home, sys.executable, "-sE", "-c", "pass")}
+        first: dict[str, Subject] = {"python -c pass": _program(home, sys.executable, "-sE", "-c", "pass")}
         first |= {f"{name}, unpacking itself": _first(home / name, arguments) for name, arguments in COMMANDS.items()}
         rows += await take_turns("the single file: the first start", first, max(2, rounds // 4))
     return rows + sizes(FILE)
