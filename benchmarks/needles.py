@@ -143,7 +143,7 @@ async def waiting(running: Machine, rounds: int, limit: float) -> list[Row]:
     running.setup = replace(running.setup, needles=(folder,))
 
     async def decide() -> None:
-        await look_for(await running.grab(), needles, NARROW, only_match=True)
+        await look_for(await running.grab(), needles, NARROW, language="eng", only_match=True)
 
     group = "waiting for a needle"
     rows = await take_turns(group, {"a frame": running.grab, "a frame, and whether it is there": decide}, rounds)

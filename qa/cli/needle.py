@@ -31,8 +31,11 @@ def command() -> None:
 @click.argument("needles", nargs=-1, type=click.Path(path_type=Path), metavar="NEEDLE.json...")
 @click.option("--screen", type=click.Path(path_type=Path), metavar="SHOT.png", help="Compare them with this saved screen.")
 @click.option("--search-ratio", type=click.FloatRange(0, 1), metavar="R", help="0 looks within margins (default), 1 everywhere.")
+@click.option("--text-language", metavar="LANGUAGE", help="What texts there are written in, for tesseract (default eng).")
 @json_option
-def check(needles: tuple[Path, ...], screen: Path | None, search_ratio: float | None, as_json: bool) -> int:
+def check(
+    needles: tuple[Path, ...], screen: Path | None, search_ratio: float | None, text_language: str | None, as_json: bool
+) -> int:
     """Tell what is wrong with needles; with --screen, whether they are seen there, and how well each area is.
 
     A folder stands for all needles in it. The exit status is 0 when all are in order, and all match; 1 when one does not match;
@@ -40,10 +43,14 @@ def check(needles: tuple[Path, ...], screen: Path | None, search_ratio: float | 
     """
     if search_ratio is not None and screen is None:
         raise UsageError("--search-ratio needs --screen", hint="it says how far areas are looked for in the screen")
+    if text_language is not None and screen is None:
+        raise UsageError("--text-language needs --screen", hint="it says in which language the screen is read")
     paths = list(_all_of(needles))
     if not paths:
         raise UsageError("no needle was given", hint="anima-qa needle check needles/*.json")
-    return _lint(paths, as_json) if screen is None else _compare(paths, screen, search_ratio or 0.0, as_json)
+    return (
+        _lint(paths, as_json) if screen is None else _compare(paths, screen, search_ratio or 0.0, text_language or "eng", as_json)
+    )
 
 
 def _all_of(paths: Iterable[Path]) -> Iterable[Path]:
@@ -75,7 +82,7 @@ def _lint(paths: list[Path], as_json: bool) -> int:
     return BAD_INPUT if any(bad for _, bad, _ in found) else 0
 
 
-def _compare(paths: list[Path], screen: Path, search_ratio: float, as_json: bool) -> int:
+def _compare(paths: list[Path], screen: Path, search_ratio: float, language: str, as_json: bool) -> int:
     import asyncio
 
     from qa.cli.output import print_json
@@ -87,7 +94,7 @@ def _compare(paths: list[Path], screen: Path, search_ratio: float, as_json: bool
     frame = frame_from_picture(screen)
     problems = {path: bad for path in paths if (bad := lint_needle(path)[0])}
     needles = [read_needle(path) for path in paths if path not in problems]
-    candidates = asyncio.run(look_for(frame, needles, search_ratio))
+    candidates = asyncio.run(look_for(frame, needles, search_ratio, language=language))
     if as_json:
         seen = {one.picture: one for one in candidates}
         records = [

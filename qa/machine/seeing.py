@@ -147,7 +147,9 @@ class Seeing(Looking):
     async def _look(self, frame: Frame, needles: Sequence[Needle], wanted: str, search_ratio: float) -> Sight:
         from qa.screen.look import look_for  # noqa: PLC0415 -- loads numpy, which takes 0.1 s
 
-        sight = Sight(frame, wanted, await look_for(frame, needles, search_ratio, only_match=True))
+        sight = Sight(
+            frame, wanted, await look_for(frame, needles, search_ratio, only_match=True, language=self.setup.text_language)
+        )
         _check_readable(sight, needles)
         return sight
 
@@ -157,7 +159,9 @@ class Seeing(Looking):
 
         sight = Sight(frame, wanted)
         for only_match in (True, False):  # of many needles the one that matches is found, before time is spent on the others
-            candidates = await look_for(frame, needles, 1.0, only_match=only_match, limit=LAST_LOOK)
+            candidates = await look_for(
+                frame, needles, 1.0, only_match=only_match, limit=LAST_LOOK, language=self.setup.text_language
+            )
             sight = replace(sight, candidates=candidates)
             if sight.match:
                 break

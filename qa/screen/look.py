@@ -18,12 +18,19 @@ from qa.screen.sight import AreaMatch, Candidate
 
 
 async def look_for(
-    frame: Frame, needles: Sequence[Needle], search_ratio: float, *, only_match: bool = False, limit: float | None = None
+    frame: Frame,
+    needles: Sequence[Needle],
+    search_ratio: float,
+    *,
+    language: str,
+    only_match: bool = False,
+    limit: float | None = None,
 ) -> tuple[Candidate, ...]:
     """Compare ``frame`` with each of the needles, the best first; beside the event loop, since it takes milliseconds.
 
     Args:
         search_ratio: 0 looks within each area's margin; 1 in the whole screen.
+        language: what texts are written in, in tesseract's words.
         only_match: leave out needles that do not match, which is quicker than to tell how much they lack. Those whose texts
             could not be read stay, since they might.
         limit: seconds after which no further needle is compared, and no further text is read; one is always compared.
@@ -41,7 +48,7 @@ async def look_for(
         given_up.set()  # a thread cannot be cancelled
     candidates = []
     for needle, areas in found:
-        texts, unread = await _texts(frame, needle, areas, end)
+        texts, unread = await _texts(frame, needle, areas, end, language)
         candidate = candidate_of(needle, areas | texts, unread)
         if candidate.matched or unread or not only_match:
             candidates.append(candidate)
@@ -64,7 +71,7 @@ def _compared(
 
 
 async def _texts(
-    frame: Frame, needle: Needle, areas: Mapping[int, AreaMatch], end: float
+    frame: Frame, needle: Needle, areas: Mapping[int, AreaMatch], end: float, language: str
 ) -> tuple[dict[int, AreaMatch], HostError | None]:
     """What became of the text areas, and why they could not be read. Reading is slow: it is done only where it can decide."""
     decides = all(one.matched for one in areas.values())
@@ -75,7 +82,7 @@ async def _texts(
             if decides and not unread:
                 try:
                     async with asyncio.timeout(None if end == math.inf else max(end - time.monotonic(), 0)):
-                        found[number] = await _read(frame, area)
+                        found[number] = await _read(frame, area, language)
                 except TimeoutError:
                     decides = False
                 except HostError as error:
@@ -83,7 +90,7 @@ async def _texts(
     return found, unread
 
 
-async def _read(frame: Frame, area: Area) -> AreaMatch:
+async def _read(frame: Frame, area: Area, language: str) -> AreaMatch:
     """What is read in an area.
 
     Raises:
@@ -95,7 +102,7 @@ async def _read(frame: Frame, area: Area) -> AreaMatch:
     width, height = min(width, frame.width - x), min(height, frame.height - y)
     if width <= 0 or height <= 0:
         return _text_match(area, "", 0.0)
-    read = await read_frame(frame, region=Box(x, y, width, height))
+    read = await read_frame(frame, region=Box(x, y, width, height), language=language)
     if read.failed:
         raise HostError(read.note, hint=read.hint or None)
     return _text_match(area, read.text, likeness(area.refstr or "", read.text))

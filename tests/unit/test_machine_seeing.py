@@ -7,7 +7,8 @@ import json
 import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 from qa.deadline import Deadline
 from qa.errors import HostError, MachineOff, UsageError
 from qa.events import Bus, Notice
-from qa.machine import seeing
+from qa.machine import MachineSetup, seeing
 from qa.machine.seeing import NeedleNotSeen, Seeing
 from qa.screen.frames import Frame
 from qa.screen.library import Library
@@ -50,6 +51,7 @@ class Screen(Seeing):
 
     def __init__(self, folder: Path, *pictures: Any) -> None:
         self.bus = Bus()
+        self.setup = cast("MachineSetup", SimpleNamespace(text_language="deu"))
         self.frames = [frame(one) for one in pictures]
         self.looks = 0
         self.after: Callable[[], None] = lambda: None
@@ -199,7 +201,8 @@ async def test_text_areas_are_compared_with_what_is_read(
 ) -> None:
     regions = []
 
-    async def read_frame(_: Frame, *, region: Any) -> Any:
+    async def read_frame(_: Frame, *, region: Any, language: str) -> Any:
+        assert language == "deu"
         regions.append((region.x, region.y, region.width, region.height))
         return type("Text", (), {"text": read, "hint": "", "note": "", "failed": False})()
 
@@ -296,7 +299,7 @@ async def test_a_look_that_is_given_up_compares_no_further_needle(tmp_path: Path
 
     monkeypatch.setattr("qa.screen.look.matching_areas", slowly)
     needles = [read_needle(put(tmp_path, f"menu-{number}", picture(number))) for number in range(3)]
-    looking = asyncio.ensure_future(look_for(frame(picture(9)), needles, 1.0, only_match=True))
+    looking = asyncio.ensure_future(look_for(frame(picture(9)), needles, 1.0, language="eng", only_match=True))
     await asyncio.to_thread(started.wait, 30)
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):
