@@ -144,6 +144,13 @@ async def test_what_each_way_finds_is_put_together(play: Play) -> None:
 LISTS = "[ $1 = --list-langs ] && { printf 'List of available languages (3):\\ndeu\\neng\\nosd\\n'; exit; }"
 
 
+async def test_a_way_that_fails_after_one_that_saw_nothing_is_told(play: Play) -> None:
+    play(f"[ $(wc -l < $(dirname $0)/asked) -eq 1 ] || {{ echo 'no memory' >&2; exit 1; }}\n{table()}")
+    text = await read_frame(picture())
+    assert text.failed
+    assert "no memory" in text.note
+
+
 async def test_a_text_is_read_in_the_language_that_it_is_written_in(play: Play) -> None:
     folder = play(f"{LISTS}\n{table(row('Öffnen', 30, 60))}")
     assert (await anext(readings(picture(), language="deu+eng"))).text == "Öffnen"

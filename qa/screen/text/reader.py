@@ -35,8 +35,11 @@ async def read_frame(frame: Frame, *, region: Box | None = None, language: str =
 
 
 def together(texts: list[ScreenText]) -> ScreenText:
-    """One text out of several readings of the same: the best, and what others found where it found nothing."""
-    best, *others = sorted(texts, key=_worth, reverse=True)
+    """One text out of several readings of the same: the best, and what others found where it found nothing.
+
+    Where none found anything, one that failed tells more than one that saw nothing.
+    """
+    best, *others = sorted(texts, key=lambda text: (_worth(text), text.failed), reverse=True)
     lines = list(best.lines)
     for other in others:
         taken = [word.box for line in lines for word in line]
