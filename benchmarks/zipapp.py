@@ -90,7 +90,7 @@ def _program(home: Path, *argv: object) -> Callable[[], Awaitable[Callable[[], A
             await process.communicate()
 
         async def end() -> None:
-            await process.communicate()
+            await process.communicate(b"")  # closes its stdin, which Python 3.11 does not do for None
             if process.returncode != 0:
                 raise RuntimeError(f"{words} failed")
 
