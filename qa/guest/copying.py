@@ -66,8 +66,15 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-async def copy_from(channel: Channel, source: str, target: Path, deadline: Deadline) -> list[str]:
-    """Copy ``source`` of the guest to ``target`` on this host; an existing folder is what it is put into.
+def landing(target: Path, source: str) -> Path:
+    """What a copy of ``source`` of a guest will be on this host: an existing folder is what it is put into."""
+    target = target.expanduser()
+    name = PurePosixPath(source).name
+    return target / name if name and target.is_dir() else target
+
+
+async def copy_from(channel: Channel, source: str, final: Path, deadline: Deadline) -> list[str]:
+    """Copy ``source`` of the guest, so that it is ``final`` on this host; what is there is replaced.
 
     A source that is a symbolic link means what it leads to. What the guest sends is not trusted: members that would lead out
     of the copy, and devices, are left out. Their names are returned.
@@ -79,7 +86,6 @@ async def copy_from(channel: Channel, source: str, target: Path, deadline: Deadl
     name = PurePosixPath(source).name
     if not name or name == "..":
         raise UsageError(f"{source!r} names no file or folder")
-    final = target / name if target.is_dir() else target
     command = (
         f'p=$(readlink -f -- {shlex.quote(source)}) && [ -e "$p" ] || p={shlex.quote(source)}; '
         'd=${p%/*}; [ "$d" != "$p" ] || d=.; cd "${d:-/}" && tar -cf - -- "${p##*/}"'

@@ -84,17 +84,23 @@ class Commands(MachineBase):
     async def copy_from(
         self,
         source: Annotated[str, Field(min_length=1, description="A file or folder of the guest.")],
-        target: Annotated[Path, Field(description="Its path on this host; relative to the results folder.")],
+        target: Annotated[
+            Path, Field(description="Its path on this host, or an existing folder to put it in; relative to the results folder.")
+        ],
         timeout: Duration = COPY_LIMIT,
     ) -> Path:
         """Copy a file or a folder out of the guest, with its modes. It appears on the host whole or not at all."""
+        final = copying.landing(self.setup.results / target, source)
+        await self.copy_out(source, final, timeout)
+        return final
+
+    async def copy_out(self, source: str, final: Path, timeout: float) -> None:
+        """Copy a file or a folder out of the guest as ``copy_from`` does, so that it is ``final``: what is there is replaced."""
         channel = await self._way_in()
-        target = target if target.is_absolute() else self.setup.results / target
-        left_out = await copying.copy_from(channel, source, target, self._deadline(timeout))
+        left_out = await copying.copy_from(channel, source, final, self._deadline(timeout))
         if left_out:
             some = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
             self.bus.notice(f"left out of the copy of {source}: {some} (devices, and links that lead out of it)", "warning")
-        return target
 
     async def follow(self, command: str, limit: float, on_output: OutputListener) -> CommandResult:
         """Run a command as ``execute`` does, and hand on each piece of what it prints as it comes."""

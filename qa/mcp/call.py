@@ -153,8 +153,8 @@ class Call:
 def under_way(job: Job) -> dict[str, Any]:
     """What is told of a job that has not ended when its call does."""
     told: dict[str, Any] = {"job": job.id, "state": "running", "what": job.what, "elapsed_s": round(job.elapsed_s, 1)}
-    if job.said:
-        told["said"] = job.said
+    if said := "it is being cancelled" if job.stopping else job.said:
+        told["said"] = said
     if job.total:
         told["progress"] = f"{100 * job.done / job.total:.0f} %"
     return told | {"next": f'vm_wait with job "{job.id}" goes on waiting for it; with cancel it ends'}

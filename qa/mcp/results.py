@@ -33,7 +33,7 @@ _NEXT: tuple[tuple[type[QaError], str], ...] = (
     (GuestPanic, "vm_console shows the panic; vm_snapshot with action restore goes back, or vm_destroy and vm_boot"),
     (QemuExited, "vm_boot starts a new one"),
     (ChannelLost, "vm_wait until=ready, or look with vm_screenshot and vm_console"),
-    (DeadlineExceeded, "look with vm_screenshot or vm_console; then call it again with a larger timeout_s"),
+    (DeadlineExceeded, "look with vm_screenshot or vm_console; then call it again, with a larger timeout_s where it has one"),
     (ToolMissing, "tell the user"),
     (FirmwareMissing, "tell the user"),
     (AcceleratorUnavailable, "tell the user"),

@@ -71,6 +71,7 @@ class Office:
     transport: Literal["stdio", "http"]
     reports: dict[str, Path] = field(default_factory=dict)
     _only: str = ""
+    _leaving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def caller(self, context: Context) -> Caller:
         """Who makes a request. When the session of a client over HTTP ends, its machines end with it."""
@@ -83,8 +84,16 @@ class Office:
         return Caller("mcp", client)
 
     async def _leave(self, client: str) -> None:
+        """In a task of its own: when a session ends the library cancels again and again, and does not wait."""
+        leaving = asyncio.create_task(self._left(client), name=f"{client} leaves")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        await asyncio.shield(leaving)
+
+    async def _left(self, client: str) -> None:
         await self.jobs.leave(client)
         await self.desk.leave(client)
+        self.reports.pop(client, None)
 
 
 def build(offer: Offer, *, transport: Literal["stdio", "http"], folder: Path | None = None) -> Server[Any]:
@@ -147,8 +156,12 @@ def _in_time(lifespan: Callable[[Server[Any]], Any]) -> Callable[[Server[Any]], 
         try:
             yield office
         finally:
-            with anyio.move_on_after(CLOSING_LIMIT_S, shield=True):
-                await manager.__aexit__(None, None, None)
+            # In a task of its own: the library cancels again and again what was cancelled, also what closes to its end.
+            closing = asyncio.ensure_future(manager.__aexit__(None, None, None))
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({closing}, timeout=CLOSING_LIMIT_S)
+            if closing.done():
+                closing.result()
 
     return within
 

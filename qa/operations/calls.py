@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
+from qa.guest.copying import landing
 from qa.images.resolve import is_path
 from qa.operations.operation import Operation
 from qa.operations.options import MachineOptions
@@ -111,13 +112,6 @@ def _other_ways(operation: Operation) -> tuple[str, ...]:
 
 def _is_in(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
-
-
-def landing(target: Path, source: str) -> Path:
-    """What a copy of ``source`` of a guest will be here: an existing folder is what it is put into."""
-    target = target.expanduser()
-    name = PurePosixPath(source).name
-    return target / name if name and target.is_dir() else target
 
 
 def boot_facts(image: str, options: MachineOptions, cloud_init: Mapping[str, Any] | None, base_folder: Path) -> Facts:

@@ -38,6 +38,7 @@ class Job:
         said: the newest sign of life, in words.
         done, total: how far it is, where that is known.
         collected: somebody was given its result.
+        stopping: it was asked to end.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Job:
     done: float = 0.0
     total: float | None = None
     collected: bool = False
+    stopping: bool = False
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     _began: float = field(default_factory=time.monotonic)
     _ended: float | None = None
@@ -66,6 +68,12 @@ class Job:
     def running(self) -> bool:
         """Whether it goes on."""
         return self.state == "running"
+
+    def stop(self) -> None:
+        """Have it end as soon as it has cleaned up. Asking once more does not cut that short."""
+        if self.task is not None and self.running and not self.stopping:
+            self.stopping = True
+            self.task.cancel()
 
     def end(self, task: asyncio.Task[Any]) -> None:
         """Take what became of it. Whoever picks it up is told, also of defects."""
@@ -198,16 +206,19 @@ class Jobs:
         await self._cancel_all([job])
 
     async def leave(self, client: str, *, vm: str | None = None) -> None:
-        """End all jobs of a client, or those about one machine."""
-        await self._cancel_all([job for job in self.of(client) if vm is None or job.vm == vm])
+        """End all jobs of a client, which has gone, and forget them; or end those about one machine."""
+        jobs = [job for job in self.of(client) if vm is None or job.vm == vm]
+        await self._cancel_all(jobs)
+        if vm is None:
+            for job in jobs:
+                self._jobs.pop(job.id, None)
 
     async def _cancel_all(self, jobs: list[Job]) -> None:
-        tasks = {job.task for job in jobs if job.task is not None and job.running}
-        tasks.discard(asyncio.current_task())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
+        others = [job for job in jobs if job.running and job.task is not asyncio.current_task()]
+        for job in others:
+            job.stop()
+        if tasks := {job.task for job in others if job.task is not None}:
+            await asyncio.wait(tasks)
 
     def _forget(self, client: str) -> None:
         ended = [job for job in self.of(client) if not job.running]

@@ -15,7 +15,7 @@ import pytest
 from qa.deadline import Deadline
 from qa.errors import CheckFailed, DeadlineExceeded, NoSpace, UsageError
 from qa.guest.channel import CommandResult, OutputListener
-from qa.guest.copying import copy_from, copy_to
+from qa.guest.copying import copy_from, copy_to, landing
 
 
 class LocalShell:
@@ -166,15 +166,17 @@ async def test_a_copy_that_takes_too_long(host: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("target", ["new", "there/", "there", "deep/er"])
-async def test_where_a_file_from_the_guest_arrives(guest: Path, host: Path, target: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "wanted"), [("new", "new"), ("there/", "there/a file"), ("there", "there/a file"), ("deep/er", "deep/er")]
+)
+async def test_where_a_file_from_the_guest_arrives(guest: Path, host: Path, target: str, wanted: str) -> None:
     (guest / "a file").write_bytes(b"data")
     (guest / "a file").chmod(0o755)
     (host / "there").mkdir()
-    assert await copy_from(LocalShell(), f"{guest}/a file", host / target, soon()) == []
-    arrived = host / target
-    arrived = arrived / "a file" if arrived.is_dir() else arrived
-    assert (arrived.read_bytes(), mode(arrived)) == (b"data", "0o755")
+    final = landing(host / target, f"{guest}/a file")
+    assert final == host / wanted
+    assert await copy_from(LocalShell(), f"{guest}/a file", final, soon()) == []
+    assert (final.read_bytes(), mode(final)) == (b"data", "0o755")
 
 
 async def test_a_folder_from_the_guest_keeps_its_modes_and_links(guest: Path, host: Path) -> None:
@@ -202,11 +204,10 @@ async def test_a_link_in_the_guest_means_what_it_leads_to(guest: Path, host: Pat
 async def test_a_copy_replaces_the_one_before(guest: Path, host: Path) -> None:
     (guest / "tree").mkdir()
     (guest / "tree" / "one").write_bytes(b"1")
-    (host / "copies").mkdir()
     await copy_from(LocalShell(), f"{guest}/tree", host / "copies", soon())
     (guest / "tree" / "one").rename(guest / "tree" / "two")
     await copy_from(LocalShell(), f"{guest}/tree", host / "copies", soon())
-    assert [path.name for path in (host / "copies" / "tree").iterdir()] == ["two"]
+    assert [path.name for path in (host / "copies").iterdir()] == ["two"]
 
 
 @pytest.mark.parametrize("source", ["/", "..", "/tmp/..", "."])

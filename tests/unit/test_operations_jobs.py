@@ -102,6 +102,29 @@ async def test_cancelling_waits_until_it_has_cleaned_up() -> None:
         await jobs.cancel(job)
 
 
+async def test_asking_twice_does_not_cut_the_cleaning_up_short() -> None:
+    cleaning, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def work(_: Job) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await cleaned.wait()
+
+    async with Jobs() as jobs:
+        job = jobs.start("a", "long", work)
+        await asyncio.sleep(0)
+        job.stop()
+        await cleaning.wait()
+        job.stop()
+        ending = asyncio.create_task(jobs.cancel(job))
+        assert not await jobs.wait(job, 0.01)
+        cleaned.set()
+        await ending
+        assert job.state == "cancelled"
+
+
 async def test_a_job_that_is_cancelled_before_it_began_is_cancelled(tmp_path: Path) -> None:
     async with Jobs() as jobs:
         job = jobs.start("a", "long", Work(), output=tmp_path)
@@ -138,6 +161,7 @@ async def test_a_client_that_goes_ends_its_jobs_and_a_machine_that_goes_ends_tho
         assert (one.state, two.state, other.state) == ("cancelled", "running", "running")
         await jobs.leave("a")
         assert (two.state, other.state) == ("cancelled", "running")
+        assert (jobs.of("a"), jobs.of("b")) == ([], [other])  # whoever has gone asks no more
 
 
 async def test_of_jobs_that_have_ended_the_oldest_are_forgotten_and_running_ones_never() -> None:

@@ -14,9 +14,9 @@ from qa.console.text import plain
 from qa.deadline import Deadline
 from qa.errors import DeadlineExceeded
 from qa.machine import Machine
-from qa.mcp.call import LONGEST_WAIT, Call
+from qa.mcp.call import LONGEST_WAIT, Call, under_way
 from qa.mcp.clipping import clip
-from qa.mcp.fields import VmName
+from qa.mcp.fields import ShortWaitSeconds, TimeoutSeconds, VmName
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.verbs import perform
 from qa.operations.calls import Facts
@@ -40,7 +40,8 @@ class ConsoleArguments(ToolArguments):
     wait_for: Annotated[str | None, Field(min_length=1, description="Regex to wait for; with send: in what comes after it")] = (
         None
     )
-    timeout_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT)] = 10
+    timeout_s: TimeoutSeconds = 10
+    wait_s: ShortWaitSeconds = LONGEST_WAIT
     lines: Annotated[int, Field(ge=1, le=2000)] = 50
     cursor: Annotated[int | None, Field(ge=0, description="Only what is new since this")] = None
 
@@ -69,21 +70,27 @@ class VmConsole(Tool[ConsoleArguments]):
         vm = call.vm(arguments.vm)
         if arguments.wait_for is not None:
             compile_pattern(arguments.wait_for)  # a mistake in it is told before anything is typed
-        with vm.use() as machine:
-            met: dict[str, Any] = {}
-            try:
-                if arguments.send is not None and arguments.wait_for is not None:
-                    found = await machine.converse(arguments.send, arguments.wait_for, arguments.timeout_s / machine.setup.factor)
-                    met = {"met": True, "found": found}
-                elif arguments.send is not None:
-                    await _send_and_listen(machine, arguments.send, arguments.timeout_s)
-                elif arguments.wait_for is not None:
-                    timeout = arguments.timeout_s / machine.setup.factor
-                    found = await perform(machine, "wait_for_console_text", pattern=arguments.wait_for, timeout=timeout)
-                    met = {"met": True, "found": found}
-            except DeadlineExceeded as error:
-                met = {"met": False, "why": error.message}
-            return Reply({"vm": vm.name, **met, **await _shown(vm, arguments)})
+        machine = vm.machine
+        job = call.start(f"console of {vm.name}", lambda _: _use(vm, machine, arguments), vm=vm)
+        if await call.wait(job, arguments.wait_s):
+            ended: Reply = job.outcome()
+            return ended
+        return Reply({"vm": vm.name, **under_way(job)})
+
+
+async def _use(vm: Vm, machine: Machine, arguments: ConsoleArguments) -> Reply:
+    met: dict[str, Any] = {}
+    try:
+        if arguments.send is not None and arguments.wait_for is not None:
+            met = {"met": True, "found": await machine.converse(arguments.send, arguments.wait_for, arguments.timeout_s)}
+        elif arguments.send is not None:
+            await _send_and_listen(machine, arguments.send, arguments.timeout_s)
+        elif arguments.wait_for is not None:
+            found = await perform(machine, "wait_for_console_text", pattern=arguments.wait_for, timeout=arguments.timeout_s)
+            met = {"met": True, "found": found}
+    except DeadlineExceeded as error:
+        met = {"met": False, "why": error.message}
+    return Reply({"vm": vm.name, **met, **await _shown(machine, arguments)})
 
 
 async def _send_and_listen(machine: Machine, text: str, limit_s: float) -> None:
@@ -99,12 +106,12 @@ async def _send_and_listen(machine: Machine, text: str, limit_s: float) -> None:
                 await asyncio.wait_for(news.wait(), min(quiet, deadline.remaining))
 
 
-async def _shown(vm: Vm, arguments: ConsoleArguments) -> dict[str, Any]:
+async def _shown(machine: Machine, arguments: ConsoleArguments) -> dict[str, Any]:
     """What the console shows, or what is new on it, and the cursor for the next look."""
-    log = vm.machine.console_log
+    log = machine.console_log
     size = log.stat().st_size
     if arguments.cursor is None:
-        text = str(await perform(vm.machine, "read_console", lines=arguments.lines))
+        text = str(await perform(machine, "read_console", lines=arguments.lines))
         return {"text": clip(text)[0], "cursor": size, "log": str(log)}
     start = max(min(arguments.cursor, size), size - _NEWEST)
     with log.open("rb") as file:

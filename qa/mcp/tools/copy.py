@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from qa.errors import UsageError
+from qa.guest.copying import landing
 from qa.mcp.call import LONGEST_WAIT, Call, under_way
 from qa.mcp.fields import Force, TimeoutSeconds, VmName, WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
@@ -39,7 +40,7 @@ class VmCopy(Tool[CopyArguments]):
     name = "vm_copy"
     title = "Copy files"
     worst = "destroy"
-    needs = MappingProxyType({"direction.to_vm": "change", "force": "change"})
+    needs = MappingProxyType({"force": "change"})
     description = "Copy a file or folder between this host and the guest, with its modes, or write a text to a file in the guest."
     arguments = CopyArguments
     verbs = ("copy_to", "copy_from")
@@ -64,7 +65,8 @@ class VmCopy(Tool[CopyArguments]):
         async def work(job: Job) -> Reply:
             if arguments.direction == "from_vm":
                 assert arguments.source
-                path = await machine.copy_from(arguments.source, _on_host(vm, arguments), arguments.timeout_s)
+                path = _on_host(vm, arguments)
+                await machine.copy_out(arguments.source, path, arguments.timeout_s)
                 return Reply({"vm": vm.name, "source": arguments.source, "target": str(path), "bytes": await _size(path)})
             assert arguments.target
             if arguments.content is not None:
@@ -96,12 +98,13 @@ def _from_host(call: Call, source: str) -> Path:
 
 
 def _on_host(vm: Vm, arguments: CopyArguments) -> Path:
+    """What the copy will be. A target that ends with / is a folder to put it in, as an existing one is."""
     assert arguments.source
-    name = Path(arguments.source).name or "root"
+    name = PurePosixPath(arguments.source).name
     if arguments.target is None:
         return vm.results / "files" / name
     target = vm.results / Path(arguments.target).expanduser()
-    return target / name if arguments.target.endswith("/") or target.is_dir() else target
+    return target / name if arguments.target.endswith("/") else landing(target, arguments.source)
 
 
 async def _write(vm: Vm, content: str, target: str, timeout_s: float) -> Reply:

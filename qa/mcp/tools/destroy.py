@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from qa.mcp.call import Call
-from qa.mcp.fields import Force, VmName
+from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.fields import Force, ShortWaitSeconds, VmName
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.operations.calls import Facts
+from qa.operations.vm import Vm
 
 
 class DestroyArguments(ToolArguments):
@@ -13,6 +14,7 @@ class DestroyArguments(ToolArguments):
 
     vm: VmName
     force: Force = False
+    wait_s: ShortWaitSeconds = LONGEST_WAIT
 
 
 class VmDestroy(Tool[DestroyArguments]):
@@ -36,6 +38,14 @@ class VmDestroy(Tool[DestroyArguments]):
     async def run(self, call: Call, arguments: DestroyArguments) -> Reply:
         """See Tool."""
         vm = call.vm(arguments.vm)
-        await call.desk.destroy(vm)
-        await call.jobs.leave(call.client, vm=vm.name)
-        return Reply({"vm": vm.name, "state": "destroyed", "folder": str(vm.results)})
+        job = call.start(f"destroy {vm.name}", lambda _: _destroy(call, vm))  # about no machine: those jobs end here
+        if await call.wait(job, arguments.wait_s):
+            ended: Reply = job.outcome()
+            return ended
+        return Reply({"vm": vm.name, **under_way(job)})
+
+
+async def _destroy(call: Call, vm: Vm) -> Reply:
+    await call.desk.destroy(vm)
+    await call.jobs.leave(call.client, vm=vm.name)
+    return Reply({"vm": vm.name, "state": "destroyed", "folder": str(vm.results)})

@@ -7,17 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from qa.deadline import Deadline
 from qa.errors import UsageError
 from qa.machine import Machine
-from qa.mcp.call import Call, Looked
-from qa.mcp.fields import VmName
+from qa.mcp.call import LONGEST_WAIT, Call, Looked, under_way
+from qa.mcp.fields import ShortWaitSeconds, VmName
 from qa.mcp.looking import glance, say_changes, settled
 from qa.mcp.pictures import View, changed
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.verbs import perform
-from qa.operations import CATALOGUE
 from qa.operations.calls import BY_HAND, Facts
+from qa.operations.vm import Vm
 from qa.screen.frames import Frame
 
 Point = Annotated[tuple[float, float], Field(description="[x, y]")]
@@ -25,9 +24,7 @@ Power = Literal["shutdown", "reboot", "crash", "boot", "pause", "resume"]
 
 NEEDLE = "needle:"
 FIND_LIMIT_S = 20.0
-"""Seconds, with the factor, in which a text or a needle that is to be clicked must be on the screen."""
-POWER_LIMIT_S = 40.0
-"""Seconds, with the factor: what takes longer goes on in the guest and is seen with ``vm_wait``."""
+"""Seconds, before the factor for emulation, in which a text or a needle that is to be clicked must be on the screen."""
 
 
 def _joined(value: Any) -> Any:
@@ -57,6 +54,7 @@ class InputArguments(ToolArguments):
     )
     power: Annotated[Power | None, Field(description="crash: cut the power")] = None
     picture: Annotated[bool, Field(description="Answer with a picture too")] = True
+    wait_s: ShortWaitSeconds = LONGEST_WAIT
 
     @property
     def pressed(self) -> list[str]:
@@ -79,11 +77,9 @@ class VmInput(Tool[InputArguments]):
 
     def facts(self, call: Call, arguments: InputArguments) -> Facts:
         """See Tool."""
-        given = [
-            one for one in (arguments.click, arguments.drag, arguments.move, arguments.scroll, arguments.power) if one is not None
-        ]
-        if not given and not arguments.text and not arguments.pressed:
-            raise UsageError("nothing is to be done", hint="give click, drag, move, scroll, text, keys or power")
+        used = (arguments.click, arguments.click_on, arguments.drag, arguments.move, arguments.scroll, arguments.power)
+        if all(one is None for one in used) and not arguments.text and not arguments.pressed:
+            raise UsageError("nothing is to be done", hint="give click, click_on, drag, move, scroll, text, keys or power")
         typed = (arguments.text,) if arguments.text else ()
         verbs = tuple(_verbs(arguments))
         by_hand = any(verb in self.verbs and verb != "send_chars" for verb in verbs)
@@ -92,40 +88,43 @@ class VmInput(Tool[InputArguments]):
     async def run(self, call: Call, arguments: InputArguments) -> Reply:
         """See Tool."""
         vm = call.vm(arguments.vm)
-        with vm.use() as machine:
-            if arguments.power == "boot":
-                await perform(machine, "boot", timeout=_in_time(machine))
-            before = await machine.grab()
-            seen = call.looked(vm)
-            view = _view(seen, before, arguments)
-            await _use_mouse(machine, view, arguments)
-            if arguments.text:
-                await perform(machine, "send_chars", text=arguments.text, **_known("send_chars", layout=arguments.layout))
-            for keys in arguments.pressed:
-                await perform(machine, "send_key", keys=keys)
-            if arguments.power and arguments.power != "boot":
-                await perform(machine, arguments.power, **_known(arguments.power, timeout=_in_time(machine)))
-            if machine.power_state == "off":
-                return Reply(
-                    {"vm": vm.name, "state": vm.state, "why": vm.why, "next": "vm_input power=boot switches it on again"}
-                )
-            frame, still = await settled(machine, before)
-            return await self._answer(call, arguments, before, frame, view, still=still)
+        machine = vm.machine
+        job = call.start(f"input for {vm.name}", lambda _: _use(call, vm, machine, arguments), vm=vm)
+        if await call.wait(job, arguments.wait_s):
+            ended: Reply = job.outcome()
+            return ended
+        return Reply({"vm": vm.name, **under_way(job)})
 
-    async def _answer(
-        self, call: Call, arguments: InputArguments, before: Frame, frame: Frame, view: View, *, still: bool
-    ) -> Reply:
-        vm = call.vm(arguments.vm)
-        state = "" if still else " (the screen goes on changing: vm_wait until=still)"
-        if not view.fits(frame):
-            view = View.of(frame)
-        elif before.digest == frame.digest:
-            return Reply(text=f"{vm.name}: done; nothing changed on the screen{state}")
-        elif not arguments.picture:
-            return Reply(text=f"{vm.name}: done; {say_changes(changed(before, frame), view)}{state}")
-        shown = await glance(vm, frame, view, since=before)
-        pictures = (shown.png,) if shown.png else ()
-        return Reply(text=f"{vm.name}: done; {shown.words}{state}", pictures=pictures)
+
+async def _use(call: Call, vm: Vm, machine: Machine, arguments: InputArguments) -> Reply:
+    if arguments.power == "boot":
+        await perform(machine, "boot")
+    before = await machine.grab()
+    view = _view(call.looked(vm), before, arguments)
+    await _use_mouse(machine, view, arguments)
+    if arguments.text:
+        await perform(machine, "send_chars", text=arguments.text, layout=arguments.layout)
+    for keys in arguments.pressed:
+        await perform(machine, "send_key", keys=keys, layout=arguments.layout)
+    if arguments.power and arguments.power != "boot":
+        await perform(machine, arguments.power)
+    if machine.power_state == "off":
+        return Reply({"vm": vm.name, "state": vm.state, "why": vm.why, "next": "vm_input power=boot switches it on again"})
+    frame, still = await settled(machine, before)
+    return await _answer(vm, arguments, before, frame, view, still=still)
+
+
+async def _answer(vm: Vm, arguments: InputArguments, before: Frame, frame: Frame, view: View, *, still: bool) -> Reply:
+    state = "" if still else " (the screen goes on changing: vm_wait until=still)"
+    if not view.fits(frame):
+        view = View.of(frame)
+    elif before.digest == frame.digest:
+        return Reply(text=f"{vm.name}: done; nothing changed on the screen{state}")
+    elif not arguments.picture:
+        return Reply(text=f"{vm.name}: done; {say_changes(changed(before, frame), view)}{state}")
+    shown = await glance(vm, frame, view, since=before)
+    pictures = (shown.png,) if shown.png else ()
+    return Reply(text=f"{vm.name}: done; {shown.words}{state}", pictures=pictures)
 
 
 def _verbs(arguments: InputArguments) -> Iterator[str]:
@@ -172,7 +171,7 @@ async def _use_mouse(machine: Machine, view: View, arguments: InputArguments) ->
     if arguments.click_on is not None:
         is_needle, name = arguments.click_on.startswith(NEEDLE), arguments.click_on.removeprefix(NEEDLE)
         there = {"needle": name} if is_needle else {"text": name}
-        await perform(machine, "click", **there, **how, timeout=FIND_LIMIT_S / machine.setup.factor)
+        await perform(machine, "click", **there, **how, timeout=FIND_LIMIT_S)
     if arguments.drag is not None:
         x1, y1, x2, y2 = arguments.drag
         places = {"from": {"at": view.to_screen(x1, y1)}, "to": {"at": view.to_screen(x2, y2)}}
@@ -181,13 +180,3 @@ async def _use_mouse(machine: Machine, view: View, arguments: InputArguments) ->
         place = view.to_screen(*arguments.move) if arguments.move else None
         direction = "down" if arguments.scroll > 0 else "up"
         await perform(machine, "scroll", direction=direction, amount=abs(arguments.scroll), at=place)
-
-
-def _known(verb: str, **arguments: Any) -> dict[str, Any]:
-    """Those that ``verb`` knows."""
-    fields = CATALOGUE[verb].arguments.model_fields
-    return {name: value for name, value in arguments.items() if name in fields and value is not None}
-
-
-def _in_time(machine: Machine) -> float:
-    return Deadline.after(POWER_LIMIT_S).remaining / machine.setup.factor

@@ -17,7 +17,6 @@ from qa.mcp.pictures import View
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.tools.execute import output_of
 from qa.mcp.verbs import perform
-from qa.operations import CATALOGUE
 from qa.operations.calls import Facts
 from qa.operations.jobs import Job
 from qa.operations.vm import Vm
@@ -110,8 +109,6 @@ async def _until_booted(vm: Vm, job: Job) -> Reply:
 async def _until(vm: Vm, machine: Machine, arguments: WaitArguments, job: Job) -> Reply:
     assert arguments.until
     verb, wanted = _VERBS[arguments.until]
-    if verb not in CATALOGUE:
-        raise UsageError(f"until={arguments.until} is not known here", hint="look with vm_screenshot")
     given = {wanted: arguments.value} if wanted else {}
     data: dict[str, Any] = {"vm": vm.name, "until": arguments.until, **({"value": arguments.value} if wanted else {})}
     try:
@@ -143,15 +140,16 @@ def _where(vm: Vm, frame: Frame, match: Candidate) -> dict[str, Any]:
 
 
 async def _go_on_with(call: Call, job: Job, arguments: WaitArguments) -> Reply:
-    if arguments.cancel:
-        await call.jobs.cancel(job)
-        if job.state == "cancelled":
-            return Reply({**describe_job(job), **output_of(job, arguments.cursor or 0)})
-    ended = await call.wait(job, arguments.wait_s, own=False, cursor=arguments.cursor)
     at = arguments.cursor or 0
+    if arguments.cancel:
+        job.stop()
+    ended = await call.wait(job, arguments.wait_s, own=False, cursor=None if arguments.cancel else arguments.cursor)
     if not ended:
         return Reply({**under_way(job), **output_of(job, at)})
+    if arguments.cancel and job.state == "cancelled":
+        return Reply({**describe_job(job), **output_of(job, at)})
     new = output_of(job, at) if arguments.cursor is not None and job.output and job.output.file.exists() else {}
-    reply = job.outcome()
-    data = dict(reply.data) if isinstance(reply, Reply) else {"result": str(reply)}
-    return Reply({"job": job.id, "state": job.state, **data, **new})
+    reply: Reply = job.outcome()
+    if reply.text is not None:
+        return Reply(text=f"{job.id} is {job.state}: {reply.text}", pictures=reply.pictures)
+    return Reply({"job": job.id, "state": job.state, **reply.data, **new})

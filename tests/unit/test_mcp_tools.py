@@ -1,0 +1,166 @@
+"""Tools on machines that are not there: what is done as which call, and what becomes of long work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desks import PlayedMachine, played
+
+from qa.config import Config
+from qa.errors import UsageError
+from qa.mcp.call import Call
+from qa.mcp.grants import Offer
+from qa.mcp.offering import Offered
+from qa.mcp.server import Office
+from qa.mcp.tool import Reply
+from qa.operations.calls import Caller
+from qa.operations.gate import Gate
+from qa.operations.jobs import Job, Jobs
+from qa.paths import Paths
+
+
+class Agent:
+    """Calls tools of an office with the machine vm1."""
+
+    def __init__(self, office: Office) -> None:
+        self.office = office
+        self.told: list[str] = []
+
+    @property
+    def machine(self) -> Any:
+        return self.office.desk.get("vm1", "agent").machine
+
+    def call(self) -> Call:
+        async def tell(_: float, message: str) -> None:
+            self.told.append(message)
+
+        return Call(Caller("mcp", "agent"), self.office, tell)
+
+    async def __call__(self, tool: str, **given: Any) -> Reply:
+        one, call = self.office.offered.tools[tool], self.call()
+        arguments = one.parse(given)
+        one.facts(call, arguments)
+        return await one.run(call, arguments)
+
+
+@pytest.fixture
+async def agent(home: Paths) -> AsyncIterator[Agent]:
+    desk, _ = played(home)
+    gate = Gate.open()
+    async with Jobs() as jobs, desk:
+        await desk.boot("agent", "builtin")
+        yield Agent(Office(desk, jobs, gate, home, Config(), Offered.by(Offer("full"), gate), "stdio"))
+
+
+# files
+
+
+async def copies_out(self: Any, source: str, final: Path, timeout: float) -> None:
+    """A folder with what is in the guest now."""
+    final.mkdir(parents=True, exist_ok=True)
+    (final / "file").write_text(source)
+
+
+async def test_a_folder_is_copied_out_again_to_its_own_place(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(PlayedMachine, "copy_out", copies_out, raising=False)
+    for target in (None, str(tmp_path / "folder") + "/", str(tmp_path)):
+        first = await agent("vm_copy", vm="vm1", direction="from_vm", source="/root/in", target=target)
+        again = await agent("vm_copy", vm="vm1", direction="from_vm", source="/root/in", target=target)
+        assert (first.data["target"], Path(first.data["target"]).name) == (again.data["target"], "in")
+        assert [path.name for path in Path(again.data["target"]).iterdir()] == ["file"]
+
+
+# long work
+
+
+class Slow:
+    """Stands for verbs of a machine, and takes its time."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.may = asyncio.Event()
+        self.cleaned = asyncio.Event()
+        self.cleaned.set()
+
+    async def __call__(self, *_: Any, **__: Any) -> str:
+        self.begun.set()
+        try:
+            await self.may.wait()
+        finally:
+            await self.cleaned.wait()
+        return "login:"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "verb"),
+    [
+        ("vm_input", {"text": "x" * 20_000}, "send_chars"),
+        ("vm_input", {"click_on": "OK"}, "click"),
+        ("vm_input", {"power": "boot"}, "boot"),
+        ("vm_console", {"wait_for": "login:", "timeout_s": 600}, "wait_for_console_text"),
+        ("vm_console", {"send": "\n", "wait_for": "login:", "timeout_s": 600}, "converse"),
+    ],
+)
+async def test_what_takes_long_becomes_a_job(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], verb: str
+) -> None:
+    slow = Slow()
+    for module in ("hands", "console"):
+        monkeypatch.setattr(f"qa.mcp.tools.{module}.perform", slow)
+    monkeypatch.setattr(PlayedMachine, "converse", slow, raising=False)
+    monkeypatch.setattr(PlayedMachine, "grab", lambda _: asyncio.sleep(0), raising=False)
+    monkeypatch.setattr("qa.mcp.tools.hands._view", lambda *_: None)
+    reply = await agent(tool, vm="vm1", **arguments, wait_s=0)
+    assert reply.data["state"] == "running"
+    await asyncio.wait_for(slow.begun.wait(), 20)
+    cancelled = await agent("vm_wait", job=reply.data["job"], cancel=True)
+    assert cancelled.data["state"] == "cancelled"
+
+
+async def test_destroying_a_machine_that_does_not_go_becomes_a_job(home: Paths) -> None:
+    desk, host = played(home)
+    gate = Gate.open()
+    async with Jobs() as jobs, desk:
+        await desk.boot("agent", "builtin")
+        agent = Agent(Office(desk, jobs, gate, home, Config(), Offered.by(Offer(), gate), "stdio"))
+        host.slow_end.clear()
+        busy = jobs.start("agent", "work", Slow(), vm="vm1")
+        first = await agent("vm_destroy", vm="vm1", wait_s=0)
+        second = await agent("vm_destroy", vm="vm1", wait_s=0)
+        host.slow_end.set()
+        for begun in (first, second):
+            assert (await agent("vm_wait", job=begun.data["job"])).data["state"] == "destroyed"
+        assert busy.state == "cancelled"
+
+
+async def test_a_job_that_does_not_end_when_it_is_cancelled_is_not_waited_for(agent: Agent) -> None:
+    slow = Slow()
+    slow.cleaned.clear()
+    job = agent.office.jobs.start("agent", "long", slow)
+    await slow.begun.wait()
+    reply = await agent("vm_wait", job=job.id, cancel=True, wait_s=0.01)
+    assert (reply.data["state"], reply.data["said"]) == ("running", "it is being cancelled")
+    slow.cleaned.set()
+    assert (await agent("vm_wait", job=job.id, cancel=True)).data["state"] == "cancelled"
+
+
+async def test_a_picture_that_came_late_is_picked_up(agent: Agent) -> None:
+    async def work(_: Job) -> Reply:
+        return Reply(text="vm1: done", pictures=(b"png",))
+
+    job = agent.office.jobs.start("agent", "input", work)
+    reply = await agent("vm_wait", job=job.id)
+    assert (reply.text, reply.pictures) == ("job1 is done: vm1: done", (b"png",))
+
+
+async def test_a_click_on_a_text_is_something_to_be_done(agent: Agent) -> None:
+    one = agent.office.offered.tools["vm_input"]
+    one.facts(agent.call(), one.parse({"vm": "vm1", "click_on": "OK"}))
+    with pytest.raises(UsageError, match="nothing is to be done"):
+        one.facts(agent.call(), one.parse({"vm": "vm1", "button": "left"}))
