@@ -48,10 +48,17 @@ def this_program(argv0: str = sys.argv[0]) -> list[str]:
     return [str(path)]
 
 
+_FOLDERS = {"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"}
+_CERTIFICATES = {"SSL_CERT_FILE", "SSL_CERT_DIR"}
+_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+
+
 def lasting_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Our settings in the environment: clients hand on only a few variables, such as HOME and PATH."""
+    """What we heed in the environment: clients hand on only a few variables, such as HOME and PATH. Secrets are left out, as a
+    proxy with a password in it is: configurations are files of projects."""
     wanted = {name for name in environment if name.startswith("ANIMA_QA_")} - {TOKEN_VARIABLE}
-    wanted |= {"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"} & environment.keys()
+    wanted |= (_FOLDERS | _CERTIFICATES) & environment.keys()
+    wanted |= {name for name, value in environment.items() if name.upper() in _PROXIES and "@" not in value}
     return {name: environment[name] for name in sorted(wanted) if environment[name]}
 
 

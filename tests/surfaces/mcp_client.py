@@ -7,7 +7,7 @@ import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from program import COMMAND, LIMIT_S, Program, eventually, is_alive, qemus_of
@@ -23,10 +23,20 @@ class Stray(AssertionError):
 class Client:
     """A client and its server. Each line that the server prints must be a message."""
 
-    def __init__(self, program: Program, *arguments: str, era: str = OLD, elicitation: bool = False, **env: str) -> None:
+    def __init__(
+        self,
+        program: Program,
+        *arguments: str,
+        era: str = OLD,
+        elicitation: bool = False,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``command`` and ``environment``: how it is started, where that is not how the tests do it."""
         self._popen = subprocess.Popen(
-            [*COMMAND, "mcp", *arguments],
-            cwd=program.cwd, env=program.environment(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            command or [*COMMAND, "mcp", *arguments],
+            cwd=program.cwd, env=program.environment({}) if environment is None else environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self._program = program
         self.era = era

@@ -280,14 +280,3 @@ def test_the_protocol_is_kept(clients: Path, program: Program, server: Server, s
     failed = set(re.findall(r"\[([a-z0-9-]+) *\] FAILURE", said))
     assert failed == (NEED_FIXTURE_TOOLS if scenario == "server-stateless" else set()), said
     assert len(re.findall(r"\] SUCCESS ", said)) >= 2, said + done.stderr
-
-
-def test_what_a_client_needs_is_printed(program: Program) -> None:
-    done = program.run("mcp", "--print-config", "claude-code", "--read-only")
-    entry = json.loads(done.stdout)["mcpServers"]["anima-qa"]
-    assert entry["args"][-2:] == ["mcp", "--read-only"]
-    assert entry["env"]["ANIMA_QA_HOME"] == str(program.home)
-    command = [entry["command"], *entry["args"]]
-    started = subprocess.run(command, env={**os.environ, **entry["env"]}, input=b"", capture_output=True, timeout=60, check=True)
-    assert started.stdout == b""
-    assert program.run("mcp", "--print-skill").stdout.startswith("---\nname: ")

@@ -9,6 +9,7 @@ import signal
 import string
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,29 @@ def test_it_starts_nothing_and_a_second_one_beside_it_neither(fresh_program: Pro
         assert not (fresh_program.home / "state").exists()
         assert not (fresh_program.home / "cache" / "work").exists()
         assert first.close() == second.close() == 0
+
+
+HANDED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+"""All that clients which are made with the protocol's own libraries hand on to what they start."""
+
+
+@pytest.mark.parametrize("which", ["claude-code", "claude-desktop", "codex", "vscode", "cursor"])
+def test_what_is_printed_for_a_client_starts_a_server(fresh_program: Program, which: str) -> None:
+    printed = fresh_program.run("mcp", "--print-config", which, "--profile", "full").stdout
+    settings = tomllib.loads(printed) if which == "codex" else json.loads(printed)
+    servers = settings[{"codex": "mcp_servers", "vscode": "servers"}.get(which, "mcpServers")]
+    entry = servers["anima-qa"]
+    environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ} | entry["env"]
+    with Client(fresh_program, command=[entry["command"], *entry["args"]], environment=environment) as client:
+        client.initialize()
+        assert {tool["name"] for tool in client.request("tools/list")["result"]["tools"]} > CORE
+        client.data("vm_list")
+        assert client.close() == 0
+    assert (fresh_program.home / "state").exists()  # the folder that ANIMA_QA_HOME names, in which the call is written down
+
+
+def test_a_skill_is_printed(program: Program) -> None:
+    assert program.run("mcp", "--print-skill").stdout.startswith("---\nname: ")
 
 
 def test_lines_that_are_no_messages_are_answered_and_the_next_one_is_served(program: Program) -> None:

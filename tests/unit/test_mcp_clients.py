@@ -53,15 +53,21 @@ def test_a_client_without_http_says_so() -> None:
         setting_for("claude-desktop", HTTP)
 
 
-def test_the_token_is_not_handed_on() -> None:
+def test_secrets_are_not_handed_on() -> None:
     environment = {
         "ANIMA_QA_MCP_TOKEN": "secret",
         "ANIMA_QA_ACCEL": "tcg",
         "XDG_CACHE_HOME": "/c",
         "PATH": "/bin",
         "ANIMA_QA_OUT": "",
+        "HTTP_PROXY": "http://user:secret@proxy:3128",
     }
     assert lasting_environment(environment) == {"ANIMA_QA_ACCEL": "tcg", "XDG_CACHE_HOME": "/c"}
+
+
+def test_what_downloads_need_is_handed_on() -> None:
+    needed = {"https_proxy": "http://proxy:3128", "NO_PROXY": "localhost", "SSL_CERT_FILE": "/etc/ours.pem"}
+    assert lasting_environment({**needed, "HOME": "/root"}) == needed
 
 
 def test_this_program_is_named_so_that_it_starts_from_anywhere() -> None:
