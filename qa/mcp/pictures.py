@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +91,13 @@ class View:
         x, y, width, height = box
         if width < 1 or height < 1:
             raise UsageError(f"a region of {width}x{height} shows nothing", hint="a region is [x, y, width, height]")
-        x1, y1 = self.to_screen(max(0, x), max(0, y))
-        x2, y2 = self.to_screen(min(self.size[0], x + width) - 1, min(self.size[1], y + height) - 1)
-        return x1, y1, x2 - x1 + 1, y2 - y1 + 1
+        x1, y1, x2, y2 = max(0, x), max(0, y), min(self.size[0], x + width), min(self.size[1], y + height)
+        for corner in ((x1, y1), (x2 - 1, y2 - 1)):
+            self.to_screen(*corner)
+        left, top, wide, high = self.box
+        across = int(x1 / self.scale), min(wide, math.ceil(x2 / self.scale))
+        down = int(y1 / self.scale), min(high, math.ceil(y2 / self.scale))
+        return left + across[0], top + down[0], across[1] - across[0], down[1] - down[0]
 
     def in_picture(self, box: Box) -> Box | None:
         """Where the picture shows a part of the screen; None where it does not."""

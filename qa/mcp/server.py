@@ -41,7 +41,8 @@ from qa.operations.desk import Desk
 from qa.operations.gate import Gate
 from qa.operations.jobs import Jobs
 from qa.operations.vm import Vm
-from qa.paths import Paths
+from qa.paths import Paths, data_folder
+from qa.scenario.needles import USUAL_FOLDERS
 
 NAME = "anima-qa"
 TITLE = "anima-qa: virtual machines to test in"
@@ -114,6 +115,7 @@ def build(offer: Offer, *, transport: Literal["stdio", "http"], folder: Path | N
     gate = Gate.of(paths, config)
     offered = Offered.by(offer, gate)
     base = folder or Path.cwd()
+    needles = (*(base / name for name in USUAL_FOLDERS), data_folder("screenshots"))  # as for scripts that lie there
 
     @asynccontextmanager
     async def lifespan(_: Server[Any]) -> AsyncIterator[Office]:
@@ -121,7 +123,6 @@ def build(offer: Offer, *, transport: Literal["stdio", "http"], folder: Path | N
             with suppress(AuditFailed):  # a full disk must not keep a machine alive; the next call is refused, and says so
                 await gate.note(Caller("mcp", vm.client), "vm_destroy", {"vm": vm.name}, why)
 
-        needles = (base / "needles",)
         async with Jobs() as jobs, Desk(paths, config, base_folder=base, needles=needles, ended=ended) as desk:
             here = gate.at(base, theirs=lambda caller: desk.folders_of(caller.client))
             yield Office(desk, jobs, here, paths, config, offered, transport)

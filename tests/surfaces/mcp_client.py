@@ -159,11 +159,25 @@ class Client:
         data: dict[str, Any] = result["structuredContent"]
         return data
 
-    def boot(self, **arguments: Any) -> dict[str, Any]:
-        """A machine of the built-in guest, however long it takes."""
-        data = self.data("vm_boot", **{"image": "builtin", **arguments})
+    def done(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """What a tool gives in the end, however long it takes."""
+        data = self.data(tool, **arguments)
         while data.get("state") == "running":
             data = self.data("vm_wait", job=data["job"])
+        return data
+
+    def said(self, tool: str, **arguments: Any) -> str:
+        """The words of a result that may have a picture, which must be no error."""
+        result = self.call(tool, **arguments)
+        assert not result.get("isError"), result
+        if "structuredContent" in result and "job" in (data := result["structuredContent"]):
+            return self.said("vm_wait", job=data["job"])
+        text: str = result["content"][0]["text"]
+        return text
+
+    def boot(self, **arguments: Any) -> dict[str, Any]:
+        """A machine of the built-in guest, however long it takes."""
+        data = self.done("vm_boot", **{"image": "builtin", **arguments})
         assert data["vm"], data
         self.qemus |= qemus_of(self.pid)
         return data

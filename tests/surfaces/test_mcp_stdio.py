@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import random
 import signal
+import socket
 import string
 import subprocess
 import sys
@@ -16,6 +19,7 @@ from typing import Any
 
 import pytest
 from mcp_client import NEW, OLD, Client
+from PIL import Image
 from program import COMMAND, PROGRAM, Program, eventually, is_alive, qemus_of
 
 CORE = {
@@ -208,6 +212,96 @@ def test_what_is_waited_for_and_does_not_come_is_no_error(client: Client) -> Non
     assert "/nono" in data["why"]
 
 
+def test_whatever_comes_is_waited_for(client: Client) -> None:
+    assert client.done("vm_wait", vm="vm1", until="ready")["met"]
+    assert client.done("vm_wait", vm="vm1", until="port", value=22)["met"]
+    assert client.done("vm_wait", vm="vm1", until="closed_port", value=81)["met"]
+    assert not client.done("vm_wait", vm="vm1", until="port", value=81, timeout_s=0.1)["met"]
+    assert client.done("vm_wait", vm="vm1", until="still")["met"]
+    client.said("vm_input", vm="vm1", text="echo $((6*7)) is seen\n")
+    text = client.done("vm_wait", vm="vm1", until="text", value=r"^\d+ is seen")
+    assert (text["found"], text["areas"][0][0], text["areas"][0][2:]) == ("42 is seen", 0, [80, 16])
+    client.said("vm_input", vm="vm1", text="clear\n", layout="us", picture=False)
+    needle = client.done("vm_wait", vm="vm1", until="needle", value="builtin-cleared")
+    assert (needle["met"], needle["found"], len(needle["areas"])) == (True, "builtin-cleared", 2)
+
+
+def test_a_part_of_the_screen_is_enlarged_shrunk_and_read(client: Client) -> None:
+    client.said("vm_input", vm="vm1", text="echo $((7*6)) to read\n")
+    assert "42 to read" in client.said("vm_screenshot", vm="vm1", text=True)
+    small = client.call("vm_screenshot", vm="vm1", scale=0.5, again=True)
+    assert "picture 400x300" in small["content"][0]["text"]
+    assert size_of(small) == (400, 300)
+    part = client.call("vm_screenshot", vm="vm1", region=[0, 0, 100, 50], scale=3)  # in pixels of the small picture
+    assert "of it the part x 0, y 0, 200x100" in part["content"][0]["text"]
+    assert size_of(part) == (600, 300)
+    outside = client.call("vm_screenshot", vm="vm1", region=[700, 0, 10, 10])
+    assert "outside the last picture, which is 600x300" in outside["content"][0]["text"]
+    assert size_of(client.call("vm_screenshot", vm="vm1", again=True)) == (800, 600)
+
+
+def size_of(result: dict[str, Any]) -> tuple[int, int]:
+    """Of the picture in a result."""
+    with Image.open(io.BytesIO(base64.b64decode(result["content"][1]["data"]))) as picture:
+        return picture.size
+
+
+def test_a_machine_is_paused_switched_off_and_on_again(client: Client) -> None:
+    client.done("vm_snapshot", vm="vm1", action="fork", names=["power"])
+    client.said("vm_input", vm="power", power="pause")
+    assert [one["state"] for one in client.data("vm_list")["machines"] if one["vm"] == "power"] == ["paused"]
+    client.said("vm_input", vm="power", power="resume")
+    off = client.done("vm_input", vm="power", power="shutdown")
+    assert (off["state"], "power=boot" in off["next"]) == ("off", True)
+    assert client.done("vm_wait", vm="power", until="off")["met"]
+    assert "done" in client.said("vm_input", vm="power", power="boot", wait_s=0)  # longer than many clients wait, on a slow host
+    assert client.data("vm_exec", vm="power", command="cat /proc/uptime")["exit_code"] == 0
+    assert client.done("vm_input", vm="power", power="crash")["state"] == "off"
+    client.done("vm_destroy", vm="power")
+
+
+def test_a_machine_boots_through_its_firmware_as_it_was_asked_for(client: Client) -> None:
+    asked = {"memory": "300M", "cpus": 1, "network": "restricted", "forward": [22], "options": {"disks": [{"size": "10M"}]}}
+    booted = client.boot(name="cold", start="cold", **asked)
+    assert (booted["start"], booted["memory_mb"], booted["cpus"]) == ("cold", 300, 1)
+    host, port = booted["forwards"]["22"].split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as ssh:
+        assert ssh.recv(4) == b"SSH-"
+    assert client.data("vm_exec", vm="cold", command="cat /sys/block/vdb/size")["stdout"] == f"{(10 << 20) // 512}\n"
+    client.done("vm_destroy", vm="cold", force=True)
+
+
+def test_what_the_full_profile_does_to_images_scripts_and_templates(fresh_program: Program) -> None:
+    with Client(fresh_program, "--profile", "full") as client:
+        client.initialize()
+        (fresh_program.cwd / "empty.raw").write_bytes(bytes(510) + b"\x55\xaa" + bytes((1 << 20) - 512))  # it has a boot sector
+        assert client.done("image_list")["images"]
+        assert client.done("image_info", image="empty.raw")["format"] == "raw"
+        client.done("image_overlay", image="empty.raw", target="mine.qcow2")
+        client.done("image_convert", image="mine.qcow2", target="mine.raw", backing=True)
+        client.done("image_resize", image="mine.raw", size="2M")
+        assert (fresh_program.cwd / "mine.raw").stat().st_size == 2 << 20
+        again = client.call("image_convert", image="mine.raw", target="mine.qcow2", replace=True)
+        assert again["structuredContent"]["rule"] == "policy.confirm"
+
+        script = "name: two steps\nimage: builtin\nsteps: [{succeed: 'true'}, {name: the second, succeed: 'false'}]\n"
+        ran = client.done("script_run", text=script)
+        (run,) = ran["runs"]
+        assert (ran["outcome"], run["steps"], [one["name"] for one in run["not_passed"]]) == ("failed", 2, ["the second"])
+        (report,) = client.request("resources/read", uri="anima-qa://report")["result"]["contents"]
+        assert (json.loads(report["text"])["name"], (Path(run["folder"]) / "report.html").exists()) == ("two steps", True)
+
+        frozen = [one["id"] for one in client.done("template_list")["templates"]]
+        kinds = [client.done("template_info", template=one)["kind"] for one in frozen]
+        assert sorted(kinds) == ["failure", "template"]
+        assert client.call("template_remove", templates=frozen)["structuredContent"]["rule"] == "policy.confirm"
+        client.done("template_remove", templates=frozen, force=True)
+        assert client.done("template_prune", to="1G", force=True)
+        assert client.done("template_list")["templates"] == []
+        assert client.close() == 0
+    assert fresh_program.leftovers() == []
+
+
 def test_files_go_in_and_out(client: Client, tmp_path: Path) -> None:
     source = tmp_path / "in" / "a.txt"
     source.parent.mkdir()
@@ -215,6 +309,9 @@ def test_files_go_in_and_out(client: Client, tmp_path: Path) -> None:
     client.data("vm_copy", vm="vm1", direction="to_vm", source=str(source.parent), target="/root/in")
     client.data("vm_copy", vm="vm1", direction="from_vm", source="/root/in", target=str(tmp_path / "out"))
     assert (tmp_path / "out" / "a.txt").read_bytes() == source.read_bytes()
+    for _ in range(2):  # the second one replaces the first, and lies where it lay
+        copied = Path(client.data("vm_copy", vm="vm1", direction="from_vm", source="/root/in")["target"])
+        assert (copied.parts[-2:], [one.name for one in copied.iterdir()]) == (("files", "in"), ["a.txt"])
     written = client.data("vm_copy", vm="vm1", direction="to_vm", content="ünicode\n", target="/root/b.txt")
     assert written["bytes"] == 9
     assert client.data("vm_exec", vm="vm1", command="cat /root/b.txt")["stdout"] == "ünicode\n"
@@ -347,24 +444,65 @@ def _destroy(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
 # its end
 
 
-@pytest.mark.parametrize("end", ["end of input", "SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
+ENDS = ["end of input", "SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"]
+
+
+def end_it(client: Client, end: str) -> None:
+    """End the server in one of the ways that there are, and see that it ended as it should."""
+    if end == "end of input":
+        client.close_input()
+        assert client.wait() == 0
+    else:
+        number = signal.Signals[end]
+        client.signal(number)
+        assert client.wait() == (-9 if end == "SIGKILL" else 128 + number)
+    assert client.stray == []
+
+
+@pytest.mark.parametrize("end", ENDS)
 def test_nothing_stays_however_it_ends(program: Program, end: str) -> None:
     with Client(program) as client:
         client.initialize()
         client.boot()
         client.data("vm_exec", vm="vm1", command="sleep 1000", wait_s=0)
-        if end == "end of input":
-            client.close_input()
-            assert client.wait() == 0
-        else:
-            number = signal.Signals[end]
-            client.signal(number)
-            assert client.wait() == (-9 if end == "SIGKILL" else 128 + number)
-        assert client.stray == []
+        client.done("vm_snapshot", vm="vm1", action="save", name="kept")
+        client.begin("tools/call", {"name": "vm_exec", "arguments": {"vm": "vm1", "command": "touch /tmp/here; sleep 1000"}})
+        assert client.data("vm_wait", vm="vm1", until="file", value="/tmp/here")["met"]  # so a call is awaited
+        end_it(client, end)
         assert eventually(lambda: not any(map(is_alive, client.qemus)))
+        if end == "SIGKILL":
+            left = [name for name in program.leftovers() if f"owner-{client.pid}-" in name]
+            assert left
+            with Client(program) as following:  # the next start of a machine removes what the dead server left
+                following.initialize()
+                following.boot()
+                assert not set(left) & set(program.leftovers())
+                assert following.close() == 0
+        assert client.nothing_is_left()
+
+
+@pytest.mark.parametrize("end", ["end of input", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("work", ["a cold boot", "a fork", "a save"])
+def test_nothing_stays_when_it_ends_in_the_middle_of(program: Program, work: str, end: str) -> None:
+    """With a second server beside it, whose machine goes on."""
+    with Client(program) as other, Client(program) as client:
+        for one in (other, client):
+            one.initialize()
+            one.boot()
+        if work == "a cold boot":
+            client.data("vm_boot", image="builtin", start="cold", name="late", wait_s=0)
+        else:
+            state = {"action": "fork", "count": 2} if work == "a fork" else {"action": "save", "name": "late"}
+            client.begin("tools/call", {"name": "vm_snapshot", "arguments": {"vm": "vm1", **state}})
+        assert client.data("vm_list")["jobs"] or work != "a cold boot"
+        client.qemus |= qemus_of(client.pid)
+        end_it(client, end)
         if end == "SIGKILL":
             assert program.run("gc").status == 0
         assert client.nothing_is_left()
+        assert other.data("vm_exec", vm="vm1", command="echo here")["stdout"] == "here\n"
+        assert other.close() == 0
+        assert other.nothing_is_left()
 
 
 def test_nothing_stays_when_the_client_is_killed(program: Program, tmp_path: Path) -> None:

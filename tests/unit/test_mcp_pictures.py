@@ -72,10 +72,11 @@ def test_places_in_a_picture_are_places_on_the_screen() -> None:
     assert view.to_screen(0, 0) == (1, 1)
     assert view.to_screen(1567, 783) == (3135, 1567)
     zoomed = View.of(screen, view.box_on_screen((100, 50, 20, 10)))
-    assert zoomed.box == (201, 101, 39, 19)
-    assert zoomed.to_screen(0, 0) == (201, 101)
-    assert zoomed.in_picture((201, 101, 39, 19)) == (0, 0, 39, 19)
+    assert zoomed.box == (200, 100, 40, 20)
+    assert zoomed.to_screen(0, 0) == (200, 100)
+    assert zoomed.in_picture((201, 101, 39, 19)) == (1, 1, 39, 19)
     assert zoomed.in_picture((0, 0, 50, 50)) is None
+    assert View.of(screen, view.box_on_screen((0, 0, 1568, 784))).is_whole
 
 
 @pytest.mark.parametrize("place", [(-1, 0), (0, -1), (720, 0), (0, 400), (1e9, 1e9), (float("nan"), 0)])

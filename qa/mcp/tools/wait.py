@@ -20,8 +20,7 @@ from qa.mcp.verbs import perform
 from qa.operations.calls import Facts
 from qa.operations.jobs import Job
 from qa.operations.vm import Vm
-from qa.screen.frames import Frame
-from qa.screen.sight import Candidate, Sight
+from qa.screen.sight import Sight
 
 Until = Literal["ready", "text", "needle", "still", "port", "closed_port", "unit", "file", "succeeds", "off"]
 
@@ -126,17 +125,26 @@ async def _until(vm: Vm, machine: Machine, arguments: WaitArguments, job: Job) -
         }
     else:
         data |= {"met": True, **({"found": found} if isinstance(found, str) else {})}
-        if isinstance(found, Sight) and found.match:
-            data |= _where(vm, found.frame, found.match)
+        if isinstance(found, Sight):
+            data |= _where(vm, found)
     return Reply({**data, "waited_s": round(job.elapsed_s, 1)})
 
 
-def _where(vm: Vm, frame: Frame, match: Candidate) -> dict[str, Any]:
+def _where(vm: Vm, sight: Sight) -> dict[str, Any]:
     """What was found, and where, in pixels of the last picture, so that it can be clicked."""
+    match = sight.match
+    if match:
+        name, places = match.name, [(area.x, area.y, area.width, area.height) for area in match.areas if area.counts]
+    else:
+        name = ", ".join(mark.label for mark in sight.marks)
+        places = [(mark.x, mark.y, mark.width, mark.height) for mark in sight.marks]
+    if not places:
+        return {}
+    frame = sight.frame
     seen = vm.last_frame.view if isinstance(vm.last_frame, Looked) and vm.last_frame.view.fits(frame) else View.of(frame)
-    areas = [seen.in_picture((area.x, area.y, area.width, area.height)) for area in match.areas if area.counts]
-    told: dict[str, Any] = {"found": match.name, "areas": [list(area) for area in areas if area]}
-    return told | ({"workaround": match.workaround} if match.workaround else {})
+    areas = [seen.in_picture(place) for place in places]
+    told: dict[str, Any] = {"found": name, "areas": [list(area) for area in areas if area]}
+    return told | ({"workaround": match.workaround} if match and match.workaround else {})
 
 
 async def _go_on_with(call: Call, job: Job, arguments: WaitArguments) -> Reply:
