@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from benchmarks.measure import Row, take_turns
+from benchmarks.measure import Row, rows_of, take_turns
+from qa.mcp.pictures import View, draw
 from qa.mcp.schemas import tokens
 
 _LONGEST_LINE = 16 << 20
@@ -68,23 +70,23 @@ class Client:
 
 
 async def starting(rounds: int) -> list[Row]:
-    """What a client waits for before it can use the server."""
-
-    async def library() -> None:
+    """What a client waits for before it can use the server: until it has answered, not until it has ended again."""
+    times: dict[str, list[float]] = {"import of the MCP library alone": [], "spawn to initialize answered": []}
+    library, server = times.values()
+    for _ in range(rounds):
+        began = time.perf_counter()
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import mcp.server.lowlevel")
         await process.wait()
-
-    async def server() -> None:
+        library.append((time.perf_counter() - began) * 1000)
+        began = time.perf_counter()
         async with Client.start() as client:
             await client.initialize()
-
-    return await take_turns(
-        "MCP: start to end", {"import of the MCP library alone": library, "initialize answered": server}, rounds
-    )
+            server.append((time.perf_counter() - began) * 1000)
+    return rows_of("MCP: start", times)
 
 
 async def listing() -> list[Row]:
-    """What the list of tools costs each conversation. A token is 3.5 letters here; each model counts in its own way."""
+    """What the list of tools costs each conversation. A token is 3.5 letters here; tokenizers make fewer of it (see docs/mcp.md)."""
     rows: list[Row] = []
     for profile in ("core", "full"):
         async with Client.start("--profile", profile) as client:
@@ -108,9 +110,15 @@ async def calling(rounds: int) -> list[Row]:
             "vm_exec": lambda: client.call("vm_exec", vm="vm1", command="true"),
         }
         rows = await take_turns("MCP: a command", commands, rounds)
+
+        async def look() -> None:
+            frame = await running.grab()
+            draw(frame, View.of(frame))
+
         pictures = {
-            "screenshot in Python": running.screenshot,
-            "vm_screenshot": lambda: client.call("vm_screenshot", vm="vm1", again=True),
+            "grab and PNG with a palette in Python": look,
+            "vm_screenshot, the same over the server": lambda: client.call("vm_screenshot", vm="vm1", again=True),
+            "screenshot in Python, a file in true colour": running.screenshot,
         }
         return rows + await take_turns("MCP: a picture", pictures, rounds)
 

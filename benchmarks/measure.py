@@ -37,6 +37,11 @@ async def take_turns(group: str, subjects: Mapping[str, Subject], rounds: int) -
             left = await subject()
             times[name].append((time.perf_counter() - started) * 1000)
             await _clear(left)
+    return rows_of(group, times)
+
+
+def rows_of(group: str, times: Mapping[str, list[float]]) -> list[Row]:
+    """The medians of what was measured, compared with that of the first subject. Milliseconds."""
     base = statistics.median(next(iter(times.values())))
     return [
         Row(group, name, statistics.median(taken), "ms", statistics.median(taken) / base, _spread(taken))

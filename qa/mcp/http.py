@@ -39,6 +39,9 @@ LONGEST_BODY = 4 << 20
 _FOREIGN = "anima-qa foreign"
 """Why the client of a connection is not taken for its user's program, in the state of its requests."""
 
+SESSION_IDLE_S = 1800.0
+"""Seconds without a request after which a client of the older generation counts as gone, and its machines and jobs end."""
+
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -172,7 +175,10 @@ def application(server: Server[Any], address: Address, token: str | None, allowe
     # The library's own checks know fewer forms of names, and none on the health path: ours stand in front of all.
     open_door = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = server.streamable_http_app(
-        host=address.host, transport_security=open_door, custom_starlette_routes=[Route("/health", _health, methods=["GET"])]
+        host=address.host,
+        transport_security=open_door,
+        session_idle_timeout=SESSION_IDLE_S,
+        custom_starlette_routes=[Route("/health", _health, methods=["GET"])],
     )
     return Doorkeeper(Reader(app), names, token, proxies, anywhere=not address.is_local, guarded=token is None)
 

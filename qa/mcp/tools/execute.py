@@ -14,7 +14,7 @@ from qa.mcp.clipping import TEXT_LIMIT, clip
 from qa.mcp.fields import WAIT, TimeoutSeconds, VmName, WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.operations.calls import Facts
-from qa.operations.jobs import Job
+from qa.operations.jobs import Job, Output
 from qa.operations.vm import Vm
 
 STDERR_LIMIT = TEXT_LIMIT // 4
@@ -81,7 +81,7 @@ def describe_result(vm: Vm, result: CommandResult, job: Job) -> Reply:
         data["next"] = "it was killed at timeout_s: give it more, or find out what it waits for"
     assert job.output
     if cut_out or cut_err or result.truncated:
-        data["whole_output"] = str(job.output.file)
+        data |= whole(job.output)
     else:
         with suppress(OSError):  # all of it is in the result
             job.output.file.unlink()
@@ -95,5 +95,11 @@ def output_of(job: Job, cursor: int) -> dict[str, Any]:
     piece = job.output.read(cursor)
     data: dict[str, Any] = {"output": piece.text, "cursor": piece.cursor}
     if piece.skipped:
-        data |= {"skipped_bytes": piece.skipped, "whole_output": str(job.output.file)}
+        data |= {"skipped_bytes": piece.skipped, **whole(job.output)}
     return data
+
+
+def whole(output: Output) -> dict[str, Any]:
+    """Where all of it is, and how much of it could not be kept: there was too much of it, or the disk is full."""
+    told: dict[str, Any] = {"whole_output": str(output.file)}
+    return told | ({"whole_output_lacks_bytes": output.lost} if output.lost else {})
