@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from benchmarks.measure import Row, rows_of, take_turns
+from benchmarks.measure import Row, Subject, rows_of, take_turns
 from qa.mcp.pictures import View, draw
 from qa.mcp.schemas import tokens
 
@@ -86,7 +86,7 @@ async def starting(rounds: int) -> list[Row]:
 
 
 async def listing() -> list[Row]:
-    """What the list of tools costs each conversation. A token is 3.5 letters here; tokenizers make fewer of it (see docs/mcp.md)."""
+    """What the list of tools costs each conversation. A token is 3.5 letters here; see docs/mcp.md for tokenizers."""
     rows: list[Row] = []
     for profile in ("core", "full"):
         async with Client.start("--profile", profile) as client:
@@ -115,7 +115,7 @@ async def calling(rounds: int) -> list[Row]:
             frame = await running.grab()
             draw(frame, View.of(frame))
 
-        pictures = {
+        pictures: dict[str, Subject] = {
             "grab and PNG with a palette in Python": look,
             "vm_screenshot, the same over the server": lambda: client.call("vm_screenshot", vm="vm1", again=True),
             "screenshot in Python, a file in true colour": running.screenshot,

@@ -32,90 +32,152 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(module_program: Program) -> Iterator[Server]:
-    with module_program.start("mcp", "--http", "0") as running:
+    with module_program.start("mcp", "--http", "0", "--profile", "full") as running:
         yield Server(running)
         running.signal(signal.SIGTERM)
         assert running.end().status == 128 + signal.SIGTERM
 
 
 class Session:
-    """A client of the older generation."""
+    """A client. In the older generation it has a session; in the newer one each request says all."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, era: str = OLD) -> None:
+        self.era = era
+        self.told: list[dict[str, Any]] = []
         self._http = http
         self._url = url
         self._headers = dict(ACCEPT)
-        self._count = 0
+        self._about: dict[str, Any] = {}
+        self.count = 0
 
     async def request(self, method: str, **params: Any) -> dict[str, Any]:
-        self._count += 1
-        message = {"jsonrpc": "2.0", "id": self._count, "method": method, "params": params}
-        answer = await self._http.post(self._url, json=message, headers=self._headers)
+        self.count += 1
+        identity, headers = self.count, dict(self._headers)
+        if self.era == NEW:
+            params["_meta"] = {**params.get("_meta", {}), **self._about}
+            headers |= {"MCP-Protocol-Version": NEW, "Mcp-Method": method, "Mcp-Name": str(params.get("name", ""))}
+        message = {"jsonrpc": "2.0", "id": identity, "method": method, "params": params}
+        answer = await self._http.post(self._url, json=message, headers=headers)
         assert answer.status_code == 200, answer.text
         if "mcp-session-id" in answer.headers:
             self._headers |= {"Mcp-Session-Id": answer.headers["mcp-session-id"], "MCP-Protocol-Version": OLD}
+        if answer.headers["content-type"].startswith("application/json"):
+            alone: dict[str, Any] = answer.json()
+            return alone
         events = [json.loads(line[5:]) for line in answer.text.splitlines() if line.startswith("data:") and line[5:].strip()]
-        found: dict[str, Any] = next(event for event in events if event.get("id") == self._count)
+        self.told += events
+        found: dict[str, Any] = next(event for event in events if event.get("id") == identity)
         return found
 
-    async def open(self, name: str) -> None:
-        about = {"protocolVersion": OLD, "capabilities": {}, "clientInfo": {"name": name, "version": "1"}}
-        await self.request("initialize", **about)
-        message = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    async def notify(self, method: str, **params: Any) -> None:
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
         assert (await self._http.post(self._url, json=message, headers=self._headers)).status_code == 202
 
+    async def open(self, name: str) -> None:
+        info = {"name": name, "version": "1"}
+        if self.era == NEW:
+            about = {"protocolVersion": NEW, "clientInfo": info, "clientCapabilities": {}}
+            self._about = {f"io.modelcontextprotocol/{key}": value for key, value in about.items()}
+            return
+        await self.request("initialize", protocolVersion=OLD, capabilities={}, clientInfo=info)
+        await self.notify("notifications/initialized")
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.request("tools/call", name=tool, arguments=arguments))["result"]
+        return found
+
     async def data(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        result = (await self.request("tools/call", name=tool, arguments=arguments))["result"]
+        result = await self.call(tool, **arguments)
         assert not result.get("isError"), result
         found: dict[str, Any] = result["structuredContent"]
         return found
+
+    async def done(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """What comes of it in the end, however long it takes."""
+        data = await self.data(tool, **arguments)
+        while data.get("state") == "running":
+            data = await self.data("vm_wait", job=data["job"])
+        return data
 
     async def close(self) -> None:
         assert (await self._http.delete(self._url, headers=self._headers)).status_code == 200
 
 
-async def test_ten_clients_work_in_parallel_each_with_a_machine_of_its_own(server: Server) -> None:
+@pytest.mark.parametrize("era", [OLD, NEW])
+async def test_ten_clients_work_in_parallel_each_with_a_machine_of_its_own(server: Server, era: str) -> None:
     async with httpx.AsyncClient(timeout=LIMIT_S) as http:
-        first = Session(http, server.url)
+        first = Session(http, server.url, era)
         await first.open("first")
-        booted = await first.data("vm_boot", image="builtin")
-        while booted.get("state") == "running":
-            booted = await first.data("vm_wait", job=booted["job"])
+        await first.done("vm_boot", image="builtin", name="others")
+        job = (await first.data("vm_exec", vm="others", command="sleep 1000", wait_s=0))["job"]
 
         async def work(number: int) -> set[str]:
-            session = Session(http, server.url)
-            await session.open("one of ten")
-            begun = await session.data("vm_boot", image="builtin")
-            while begun.get("state") == "running":
-                begun = await session.data("vm_wait", job=begun["job"])
+            session = Session(http, server.url, era)
+            await session.open(
+                "one of ten" if era == OLD else f"number {number}"
+            )  # the newer generation knows no more than names
+            await session.done("vm_boot", image="builtin")
             await session.data("vm_exec", vm="vm1", command=f"echo {number} > /root/mine")
             mine = await session.data("vm_exec", vm="vm1", command="cat /root/mine")
             assert mine["stdout"] == f"{number}\n"
+            for tool, named in (("vm_exec", {"vm": "others", "command": "true"}), ("vm_wait", {"job": job, "cancel": True})):
+                refused = await session.call(tool, **named)
+                assert (refused["isError"], "there is no" in refused["structuredContent"]["error"]) == (True, True)
             machines = (await session.data("vm_list"))["machines"]
             assert [one["vm"] for one in machines] == ["vm1"]
-            await session.close()
+            if era == OLD:
+                await session.close()
+            else:
+                await session.done("vm_destroy", vm="vm1", force=True)
             return {one["folder"] for one in machines}
 
         folders = await asyncio.gather(*map(work, range(10)))
         assert len(set().union(*folders)) == 10
         left = qemus_of(server.pid)
-        assert eventually(lambda: len(qemus_of(server.pid)) == 1), left  # only that of the first client, whose session is open
-        await first.close()
+        assert eventually(lambda: len(qemus_of(server.pid)) == 1), left  # only that of the first client, which is still there
+        assert (await first.data("vm_wait", job=job, wait_s=0))["state"] == "running"
+        if era == OLD:
+            await first.close()
+        else:
+            await first.done("vm_destroy", vm="others", force=True)
         assert eventually(lambda: not qemus_of(server.pid))
 
 
-async def test_requests_without_a_session_are_served_in_the_newer_generation(server: Server) -> None:
-    meta = {"protocolVersion": NEW, "clientInfo": {"name": "new", "version": "1"}, "clientCapabilities": {}}
-    params = {
-        "name": "vm_list",
-        "arguments": {},
-        "_meta": {f"io.modelcontextprotocol/{key}": value for key, value in meta.items()},
-    }
-    headers = {**ACCEPT, "MCP-Protocol-Version": NEW, "Mcp-Method": "tools/call", "Mcp-Name": "vm_list"}
+@pytest.mark.parametrize("era", [OLD, NEW])
+async def test_progress_is_told_and_a_call_that_is_cancelled_ends_the_command(server: Server, era: str) -> None:
+    async with httpx.AsyncClient(timeout=LIMIT_S) as http:
+        session = Session(http, server.url, era)
+        await session.open(f"impatient {era}")
+        await session.done("vm_boot", image="builtin")
+        arguments = {"vm": "vm1", "command": "sleep 4.5; echo over"}
+        answer = await session.request("tools/call", name="vm_exec", arguments=arguments, _meta={"progressToken": "mine"})
+        assert answer["result"]["structuredContent"]["stdout"] == "over\n"
+        told = [one["params"] for one in session.told if one.get("method") == "notifications/progress"]
+        assert [one["progressToken"] for one in told] == ["mine"]
+
+        command = "sh -c 'echo $$ > /tmp/pid; exec sleep 987'"
+        calling = asyncio.create_task(session.call("vm_exec", vm="vm1", command=command))
+        await asyncio.sleep(0)  # it has begun, and has its number
+        number = session.count
+        alive = "test -s /tmp/pid && kill -0 $(cat /tmp/pid)"
+        assert (await session.done("vm_wait", vm="vm1", until="succeeds", value=alive))["met"]
+        if era == OLD:
+            await session.notify("notifications/cancelled", requestId=number)
+        else:
+            calling.cancel()  # which closes the connection: that is how the newer generation cancels
+        gone = await session.done("vm_wait", vm="vm1", until="succeeds", value="! kill -0 $(cat /tmp/pid)")
+        assert gone["met"], gone
+        calling.cancel()
+        await asyncio.wait({calling})
+        assert [one for one in (await session.data("vm_list"))["jobs"] if one["state"] == "running"] == []
+        await session.done("vm_destroy", vm="vm1", force=True)
+
+
+async def test_a_client_of_the_newer_generation_that_asks_nothing_before(server: Server) -> None:
     async with httpx.AsyncClient() as http:
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        answer = await http.post(server.url, json=message, headers=headers)
-        assert answer.json()["result"]["structuredContent"] == {"machines": [], "jobs": []}
+        session = Session(http, server.url, NEW)
+        await session.open("new")
+        assert await session.data("vm_list") == {"machines": [], "jobs": []}
         health = await http.get(server.url.replace("/mcp", "/health"))
         assert health.json()["status"] == "ok"
 
@@ -171,25 +233,29 @@ async def test_what_the_server_cannot_do_is_an_internal_error(fresh_program: Pro
         running.end()
 
 
-def test_machines_end_with_the_server(program: Program) -> None:
+@pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL])
+def test_machines_end_with_the_server_though_clients_have_vanished(program: Program, end: signal.Signals) -> None:
     with program.start("mcp", "--http", "127.0.0.1:0") as running:
         server = Server(running)
 
         async def boot() -> None:
             async with httpx.AsyncClient(timeout=LIMIT_S) as http:
-                session = Session(http, server.url)
-                await session.open("careless")
-                await session.data("vm_boot", image="builtin")
-                await session.data("vm_exec", vm="vm1", command="sleep 1000", wait_s=0)
+                for era in (OLD, NEW):
+                    session = Session(http, server.url, era)
+                    await session.open("careless")
+                    await session.done("vm_boot", image="builtin")
+                    await session.data("vm_exec", vm="vm1", command="sleep 1000", wait_s=0)
 
         asyncio.run(boot())
         qemus = qemus_of(server.pid)
-        assert qemus
-        running.signal(signal.SIGHUP)
+        assert len(qemus) == 2
+        running.signal(end)
         ended = running.end()
-        assert ended.status == 128 + signal.SIGHUP
+        assert ended.status == (-9 if end == signal.SIGKILL else 128 + end)
         assert "Traceback" not in ended.text
         assert eventually(lambda: not any(map(is_alive, qemus)))
+        if end == signal.SIGKILL:
+            assert program.run("gc").status == 0
         assert not any(f"owner-{server.pid}-" in name for name in program.leftovers())
 
 
@@ -244,7 +310,25 @@ def test_the_inspector_finds_nothing_to_complain_about(
     target = [server.url] if over == "http" else [*COMMAND, "mcp", "--profile", "full"]
     done = inspect(clients, program, *target, "--method", "tools/list", "--strict", "--protocol-era", era)
     assert (done.returncode, done.stderr.strip()) == (0, ""), done
-    assert {"vm_boot", "vm_destroy"} <= {tool["name"] for tool in json.loads(done.stdout)["tools"]}
+    assert {"vm_boot", "vm_destroy", "image_list", "script_run"} <= {tool["name"] for tool in json.loads(done.stdout)["tools"]}
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [
+        ("resources/list", "anima-qa://machines"),
+        ("resources/templates/list", "anima-qa://vm/{vm}/screen"),
+        ("prompts/list", "bisect_with_forks"),
+        ("tools/call --tool-name vm_list", "machines"),
+    ],
+)
+def test_the_inspector_reads_all_that_is_offered(
+    clients: Path, program: Program, server: Server, method: str, wanted: str, era: str
+) -> None:
+    done = inspect(clients, program, server.url, "--method", *method.split(), "--protocol-era", era)
+    assert (done.returncode, done.stderr.strip()) == (0, ""), done
+    assert wanted in done.stdout
 
 
 def test_the_inspector_calls_a_tool_and_gets_a_prompt(clients: Path, program: Program, server: Server) -> None:
