@@ -126,12 +126,11 @@ async def test_a_new_file_outside_of_the_servers_folder_is_asked_about(
 ) -> None:
     copied: list[Path] = []
 
-    async def copy_from(_: PlayedMachine, source: str, target: Path, timeout: float) -> Path:
-        copied.append(target)
-        target.write_text(source)
-        return target
+    async def copy_out(_: PlayedMachine, source: str, final: Path, timeout: float) -> None:
+        copied.append(final)
+        final.write_text(source)
 
-    monkeypatch.setattr(PlayedMachine, "copy_from", copy_from, raising=False)
+    monkeypatch.setattr(PlayedMachine, "copy_out", copy_out, raising=False)
     out: dict[str, Any] = {"vm": "vm1", "direction": "from_vm", "source": "/x"}
     (tmp_path / "etc").mkdir()
     async with connect() as client:
