@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from benchmarks.measure import Row, take_turns
+from benchmarks.measure import Row, Subject, take_turns
 from qa.mcp.schemas import tokens
 
 _LONGEST_LINE = 16 << 20
@@ -108,7 +108,7 @@ async def calling(rounds: int) -> list[Row]:
             "vm_exec": lambda: client.call("vm_exec", vm="vm1", command="true"),
         }
         rows = await take_turns("MCP: a command", commands, rounds)
-        pictures = {
+        pictures: dict[str, Subject] = {
             "screenshot in Python": running.screenshot,
             "vm_screenshot": lambda: client.call("vm_screenshot", vm="vm1", again=True),
         }
