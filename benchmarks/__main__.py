@@ -84,6 +84,18 @@ def print_table(rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
+def print_markdown(rows: list[Row]) -> None:
+    """As the guide has it."""
+    print("| what | subject | median | ratio | 10th to 90th percentile, or note |\n|---|---|---|---|---|")
+    group = ""
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g}" if row.ratio < 1 else f"{row.ratio:.2f}"
+        print(
+            f"| {row.group if row.group != group else ''} | {row.subject} | {row.value:.1f} {row.unit} | {ratio} | {row.note} |"
+        )
+        group = row.group
+
+
 async def _measure(parts: list[str], short: bool) -> list[Row]:
     return [row for part in parts for row in await PARTS[part](short)]
 
@@ -95,12 +107,16 @@ def main() -> None:
     )
     parser.add_argument("--short", action="store_true", help="few rounds: shows that it works, its figures mean nothing")
     parser.add_argument("--no-debian", action="store_true", help="leave out what needs a Debian guest or the desktop")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the rows as JSON")
+    form.add_argument("--markdown", action="store_true", help="print the table as the guide has it")
     arguments = parser.parse_args()
     parts = arguments.parts or [part for part in PARTS if not (arguments.no_debian and part in DEBIAN)]
     rows = asyncio.run(_measure(parts, arguments.short))
     if arguments.json:
         print(json.dumps({"host": platform.platform(), "rows": [row.as_record() for row in rows]}, indent=2))
+    elif arguments.markdown:
+        print_markdown(rows)
     else:
         print_table(rows)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from qa.console.serial import SerialConsole
 from qa.console.terminal import Terminal
 from qa.console.text import plain, without_kernel_lines
 from qa.errors import UsageError
+from qa.patterns import compile_pattern, in_time
 
 WINDOW = 64 * 1024
 """Bytes of the stream in which a pattern is looked for: no prompt is longer, and a flood must not slow the search."""
@@ -27,18 +27,6 @@ class Found:
     text: str
     groups: tuple[str | None, ...]
     before: str
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A regular expression over several lines.
-
-    Raises:
-        UsageError: it is not one.
-    """
-    try:
-        return re.compile(pattern, re.MULTILINE)
-    except re.error as error:
-        raise UsageError(f"{pattern!r} is not a regular expression: {error}") from error
 
 
 class TextWatch:
@@ -92,7 +80,12 @@ class TextWatch:
         if self._found.done():
             return
         searcher = searcher_re(list(self._patterns))  # pexpect's: of several matches the one that stands first wins
-        index = searcher.search(text, len(text))
+        try:
+            with in_time(*(pattern.pattern for pattern in self._patterns)):
+                index = searcher.search(text, len(text))
+        except UsageError as error:
+            self._found.set_exception(error)
+            return
         if index >= 0:
             match = searcher.match
             self._found.set_result(Found(index, match.group(), match.groups(), text[: match.start()]))

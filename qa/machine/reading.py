@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from qa.console.dialogue import compile_pattern
 from qa.errors import DeadlineExceeded, HostError
 from qa.machine.base import WAIT_LIMIT, Duration, Pattern
 from qa.machine.looking import Looking
+from qa.patterns import compile_pattern
 from qa.screen.frames import Frame
 from qa.screen.sight import Mark, Sight
 from qa.screen.watch import new_frames

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from qa.errors import PolicyRefused
 from qa.operations.calls import Caller, Effect, Facts
+from qa.patterns import in_time
 from qa.rules import Policy
 
 _RIGHTS: dict[str, int] = {"none": 0, "read": 1, "change": 2, "all": 3}
@@ -90,7 +91,9 @@ class Judge:
 
     def _check_command(self, command: str) -> None:
         allowed = self.policy.allow_commands
-        if allowed is not None and not any(re.fullmatch(pattern, command) for pattern in allowed):
+        with in_time(*(allowed or ())):
+            fits = allowed is None or any(re.fullmatch(pattern, command) for pattern in allowed)
+        if allowed is not None and not fits:
             known = ", ".join(f"/{pattern}/" for pattern in allowed[:5]) or "none"
             message = f"the command is not one of those that are allowed: {_quoted(command)}"
             raise self._refused(message, "allow_commands", f"allowed are: {known}")
@@ -98,7 +101,9 @@ class Judge:
 
     def _check_denied(self, text: str, what: str) -> None:
         for pattern in self.policy.deny_commands:
-            if re.search(pattern, text, re.MULTILINE | re.DOTALL):
+            with in_time(pattern):
+                found = re.search(pattern, text, re.MULTILINE | re.DOTALL)
+            if found:
                 raise self._refused(f"{what} is not allowed, because of /{pattern}/: {_quoted(text)}", "deny_commands")
 
     def _check_typing(self, facts: Facts) -> None:

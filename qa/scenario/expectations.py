@@ -7,6 +7,7 @@ from typing import Any
 
 from qa.deadline import format_duration
 from qa.errors import CheckFailed, DeadlineExceeded, UsageError
+from qa.patterns import in_time
 from qa.scenario.results import CommandOutcome
 from qa.scenario.schema import Expect
 
@@ -62,11 +63,16 @@ def check_expectations(expect: Expect, result: Any) -> None:
         got = "it was killed at its time limit" if exit_code is None else f"it was {exit_code}"
         wrong.append(f"the exit code should be {expect.exit_code}, {got}")
     for name, pattern, text in (("stdout", expect.stdout, stdout), ("stderr", expect.stderr, stderr)):
-        if pattern is not None and not re.search(pattern, text, re.MULTILINE):
+        if pattern is not None and not _is_in(text, pattern):
             wrong.append(f"{name} has nothing that matches {pattern!r}" + ("" if text.strip() else ": it is empty"))
     if wrong:
         evidence = {} if is_command(result) else {"text": shorten(stdout)}
         raise CheckFailed("; ".join(wrong), evidence=evidence)
+
+
+def _is_in(text: str, pattern: str) -> bool:
+    with in_time(pattern):
+        return re.search(pattern, text, re.MULTILINE) is not None
 
 
 def shorten(text: str, limit: int = KEPT) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qa import patterns
 from qa.console import SerialConsole, Terminal, TextWatch, dialogue
 from qa.console.dialogue import WINDOW
 from qa.errors import UsageError
@@ -30,6 +31,15 @@ async def test_text_that_comes_is_found_with_its_groups_and_what_stood_before(co
     found = await watch.wait()
     assert (found.index, found.text, found.groups) == (1, "inet 10.0.2.15/24", ("10.0.2.15", "24"))
     assert found.before == "eth0: up\n  "
+    assert listeners(console) == 0
+
+
+async def test_a_pattern_that_would_take_for_ever_is_given_up(console: SerialConsole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "SEARCH_LIMIT_S", 0.1)
+    watch = TextWatch(console, [r"(a+)+$"])
+    console.data_received(b"a" * 60 + b"b")
+    with pytest.raises(UsageError, match=r"the search for '\(a\+\)\+\$' was given up after 0.1 s of computing"):
+        await watch.wait()
     assert listeners(console) == 0
 
 

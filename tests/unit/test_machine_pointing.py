@@ -22,7 +22,7 @@ class Pointed(Screen, Pointing):
     def __init__(self, folder: Path, *pictures: Any) -> None:
         super().__init__(folder, *pictures)
         self.__dict__["name"] = "machine"
-        self.setup = cast("Any", SimpleNamespace(name="machine", keyboard="us"))
+        self.setup = cast("Any", SimpleNamespace(name="machine", keyboard="us", text_language="eng"))
         self.did: list[tuple[str, Any]] = []
 
     def _running(self) -> Any:

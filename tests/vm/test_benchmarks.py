@@ -28,3 +28,6 @@ def test_each_measurement_gives_its_rows_with_ratios_to_the_first() -> None:
     for rows in groups.values():
         assert rows[0]["ratio"] == 1.0
         assert all(float(str(row["value"])) >= 0 for row in rows)
+    typed, read = groups["typing on tty1"], groups["a console of 40x12: wrong"]
+    assert [str(row["note"]).partition(" of")[0] for row in typed if row["subject"] == "send_chars"] == ["0"]
+    assert [row["value"] for row in read if row["subject"] == "glyph by glyph"] == [0]

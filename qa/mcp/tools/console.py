@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from qa.console.dialogue import compile_pattern
 from qa.console.text import plain
 from qa.deadline import Deadline
 from qa.errors import DeadlineExceeded
@@ -21,6 +20,7 @@ from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.verbs import perform
 from qa.operations.calls import Facts
 from qa.operations.vm import Vm
+from qa.patterns import compile_pattern
 
 _NEWEST = 64 << 10
 """Bytes of the log that are looked at behind a cursor."""

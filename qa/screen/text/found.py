@@ -10,6 +10,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Literal
 
+from qa.patterns import in_time
+
 How = Literal["glyphs", "tesseract", "none"]
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -167,7 +169,8 @@ class ScreenText:
         """Like `find`, with the text that was found."""
         wanted = re.compile(unicodedata.normalize("NFC", pattern), re.MULTILINE)
         straight = [(0, line + "\n") for line in self._lines]
-        return self._search(wanted, straight) or (self._search(wanted, self._flowing()) if self.grid else None)
+        with in_time(pattern):
+            return self._search(wanted, straight) or (self._search(wanted, self._flowing()) if self.grid else None)
 
     @cached_property
     def _lines(self) -> list[str]:
