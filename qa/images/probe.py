@@ -133,7 +133,7 @@ def _encrypted(path: Path) -> ImageRefused:
 def _leaves_itself(path: Path, others: tuple[str, ...]) -> ImageRefused:
     return ImageRefused(
         f"{path} reads other files of this host: {', '.join(repr(name) for name in others)}",
-        hint="a guest could read them too; make one file of it: anima-qa image convert --backing",
+        hint="a guest could read them too; if that is meant, anima-qa image convert --backing makes one file of it",
     )
 
 

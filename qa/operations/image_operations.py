@@ -64,8 +64,8 @@ async def image_pull(
     return facts_of_entry(entry, fully=True)
 
 
-async def image_info(bench: Bench, image: ImageName) -> dict[str, Any]:
-    """Tell what an image is: its file, its format, its size."""
+async def image_info(bench: Bench, image: ImageName, *, backing: Backing = False) -> dict[str, Any]:
+    """Tell what an image is: its file, its format, its size, and what it builds on."""
     try:
         return facts_of_entry(Store.of(bench.paths).get(image), fully=True)
     except ImageNotFound as error:
@@ -73,7 +73,7 @@ async def image_info(bench: Bench, image: ImageName) -> dict[str, Any]:
         if not path.exists():
             error.hint = how_to_get(image) or error.hint
             raise
-        return _made(path, await probe(path))
+        return _made(path, await probe(path, allow_backing=backing))
 
 
 async def image_convert(
@@ -185,6 +185,7 @@ def _made(path: Path, found: Probe) -> dict[str, Any]:
         "format": found.format,
         "virtual_size": found.virtual_size,
         "file_size": path.stat().st_size,
+        **({"reads": list(found.others)} if found.others else {}),
     }
 
 

@@ -80,8 +80,10 @@ def test_an_image_keeps_its_content_in_every_format_and_back(bench: Bench, disk:
 def test_an_overlay_shows_its_base_and_is_refused_until_that_is_meant(bench: Bench, disk: Path) -> None:
     made = do(bench, "image_overlay", image=str(disk), target="over.qcow2", size="32M")
     assert (made["virtual_size"], made["base"]) == (32 * MIB, str(disk))
-    with pytest.raises(ImageRefused, match="reads other files"):
-        do(bench, "image_convert", image="./over.qcow2", target="flat.qcow2")
+    for name, target in (("image_convert", {"target": "flat.qcow2"}), ("image_info", {})):
+        with pytest.raises(ImageRefused, match="reads other files"):
+            do(bench, name, image="./over.qcow2", **target)
+    assert do(bench, "image_info", image="./over.qcow2", backing=True)["reads"] == [str(disk)]
     do(bench, "image_convert", image="./over.qcow2", target="flat.qcow2", backing=True)
     assert content(bench.base_folder / "flat.qcow2", 16 * MIB) == content(disk)
     with pytest.raises(UsageError, match="too small"):
