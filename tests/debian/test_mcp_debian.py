@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from machines import CLOUD_INIT
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from PIL import Image
 
-from qa.mcp.grants import Offer
-from qa.mcp.server import build
 from qa.paths import Paths
 
 CONTROL = """\
@@ -51,11 +50,10 @@ class Agent:
             return picture.convert("RGB")
 
 
-async def test_a_package_is_installed_and_a_fork_is_broken_seen_and_rolled_back(
-    shared_home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANIMA_QA_HOME", str(shared_home.cache.parent))
-    async with Client(build(Offer(), transport="stdio", folder=tmp_path)) as client:
+async def test_a_package_is_installed_and_a_fork_is_broken_seen_and_rolled_back(shared_home: Paths, tmp_path: Path) -> None:
+    environment = {**os.environ, "ANIMA_QA_HOME": str(shared_home.cache.parent)}
+    server = StdioServerParameters(command=sys.executable, args=["-m", "qa", "mcp"], env=environment, cwd=tmp_path)
+    async with Client(server) as client:
         agent = Agent(client)
         booted = await agent("vm_boot", image="debian", name="web", cloud_init=CLOUD_INIT)  # as other tests, whose boot it shares
         assert (booted["vm"], booted["commands_over"]) == ("web", "shell")
