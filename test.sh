@@ -3,8 +3,8 @@
 #
 # tests/surfaces drive the single file, which is built before them if anything that goes into it has changed.
 # Stops at the first stage that fails and says which; else the last lines are pytest's own summary. Without arguments pytest runs
-# twice at once, since one processor would wait for guests otherwise: first those tests that drive machines through Python, and
-# beside them all others, whose output comes when both are done.
+# twice at once, since one processor would wait for guests otherwise: all tests in Python, and beside them those that drive the
+# program, which take about as long, and whose output comes when both are done.
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 cd -- "$root"
@@ -48,16 +48,15 @@ printf -- '--- pytest\n'
 if [ $# -gt 0 ]; then
     exec .venv/bin/python -m pytest "$@"
 fi
-machines=(tests/debian tests/qemu tests/vm)
 beside=$(mktemp)
-.venv/bin/python -m pytest tests "${machines[@]/#/--ignore=}" > "$beside" 2>&1 &
+.venv/bin/python -m pytest --durations=10 tests/surfaces > "$beside" 2>&1 &
 second=$!
 trap 'kill "$second" 2>/dev/null || true; wait "$second" || true; cat "$beside"; rm -f "$beside"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 first_status=0 second_status=0
-.venv/bin/python -m pytest "${machines[@]}" || first_status=$?
+.venv/bin/python -m pytest --durations=10 tests --ignore=tests/surfaces || first_status=$?
 printf -- '--- pytest, what ran beside\n'
 wait "$second" || second_status=$?
 [ "$first_status" -ne 0 ] || first_status=$second_status

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from qa.console import SerialConsole, TextWatch
+from qa.console.text import plain
 from qa.deadline import Deadline
 from qa.errors import ChannelLost, UsageError
 from qa.guest.channel import Call, Channel, CommandResult, Output
@@ -178,14 +179,18 @@ class _Answer:
         mark = b"<%s " % self.identity.encode()
         parts = text[: end.start()].split(mark)
         if len(parts) != 3:
-            self.complete.set_exception(ChannelLost("the serial console lost a part of a command's answer"))
+            self._fail("lost a part of a command's answer")
             return
         try:
             stdout, stderr = (_decode(part.partition(b">")[2]) for part in parts[1:])
         except (binascii.Error, ValueError):
-            self.complete.set_exception(ChannelLost("the serial console garbled a command's output"))
+            self._fail("garbled a command's output")
         else:
             self.complete.set_result((int(end[1]), stdout, stderr))
+
+    def _fail(self, what: str) -> None:
+        came = plain(bytes(self._text[-_LONGEST_LINE:]))
+        self.complete.set_exception(ChannelLost(f"the serial console {what}", evidence={"the end of what came": came}))
 
 
 _KERNEL = re.compile(rb"\[ *\d+\.\d{6}\][^\r\n]*\r?\n?")

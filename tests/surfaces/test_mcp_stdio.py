@@ -352,7 +352,7 @@ def test_a_hundred_calls_at_random_get_well_formed_answers(client: Client) -> No
     dice = random.Random(20261120)
     tools = client.request("tools/list")["result"]["tools"]
     for number in range(100):
-        tool = dice.choice([one for one in tools if one["name"] != "vm_boot"])
+        tool = dice.choice(tools)
         arguments = _some_arguments(dice, tool["inputSchema"])
         answer = client.request("tools/call", name=tool["name"], arguments=arguments)
         where = f"call {number}: {tool['name']} {json.dumps(arguments)[:300]}"
@@ -391,7 +391,7 @@ def _something(dice: random.Random, name: str, about: dict[str, Any]) -> Any:
     if name == "target":
         return dice.choice(["/root/x", "/proc/nono", ""])
     if "enum" in about and dice.random() < 0.9:
-        return dice.choice([one for one in about["enum"] if one != "restore"])
+        return dice.choice(about["enum"])
     some = [None, True, -1, 2**70, 1e308, "", "\x00", "ü\u2028\ud800", "x" * 5000, [], [1, 2], [1, 2, 3, 4], {}, {"a": [1]}]
     kinds = {"integer": dice.randrange(-5, 5000), "number": dice.random() * 100, "boolean": dice.random() < 0.5}
     right = kinds.get(about.get("type", ""), "".join(dice.choices(string.printable, k=dice.randrange(12))))

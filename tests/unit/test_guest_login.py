@@ -52,8 +52,9 @@ async def test_an_answer_that_lost_a_part_is_not_taken_for_a_whole_one(console: 
     answer = _Answer(console)
     text = answer_text(answer.identity, b"out", b"err", 0)
     console.data_received(text.replace(b"<%s e>" % answer.identity.encode(), b""))
-    with pytest.raises(ChannelLost, match="lost a part"):
+    with pytest.raises(ChannelLost, match="lost a part") as caught:
         await answer.complete
+    assert f"<{answer.identity} 0>" in caught.value.evidence["the end of what came"]
 
 
 async def test_output_that_is_cut_in_the_middle_is_not_taken_for_whole(console: SerialConsole) -> None:
