@@ -43,7 +43,7 @@ q_e(){ if command -v base64 >/dev/null; then base64 "$1"; else od -An -v -tx1 "$
 q_k(){ sleep "$1"; kill -KILL -"$2" 2>/dev/null || kill -KILL "$2"; }
 q_r(){ d=$(mktemp -d); [ -f "$q_i" ] || q_i=/dev/null
 set -m; ( eval "$q_c" ) <"$q_i" >$d/o 2>$d/e & p=$!; q_k "$2" $p >/dev/null 2>&1 & w=$!
-wait $p; c=$?; kill -KILL -$w 2>/dev/null || kill $w; set +m
+wait $p; c=$?; { kill -KILL -$w || kill -KILL $w; wait $w; } 2>/dev/null; set +m
 printf '<%s o>\n' "$1"; q_e $d/o; printf '<%s e>\n' "$1"; q_e $d/e; printf '<%s %s>\n' "$1" $c; rm -rf $d; }
 """
 
