@@ -36,11 +36,14 @@ debian_mirror() {  # where this machine's own apt gets Debian from
 
 make_system() {
   local packages options=()
+  export OVERLAY=$work/overlay
+  cp -r "$RECIPE/overlay" "$OVERLAY"
+  chmod -R u=rwX,go=rX "$OVERLAY"  # a recipe that was unpacked or cloned for one user alone must make a system for all of its users
   packages=$(grep -v '^#' "$RECIPE/packages" | paste -sd ,)
   [ ! -e "$RECIPE/dpkg.cfg" ] || options+=(--dpkgopt="$RECIPE/dpkg.cfg")
   [ ! -e "$RECIPE/setup" ] || options+=(--customize-hook='chroot "$1" sh -e < "$RECIPE/setup"')
   mmdebstrap --variant=minbase --architectures=amd64 --aptopt='Acquire::Retries "3"' --include="$packages" \
-    --setup-hook='cp -r "$RECIPE/overlay/." "$1"' "${options[@]}" "$suite" system "$mirror" ||
+    --setup-hook='cp -r "$OVERLAY/." "$1"' "${options[@]}" "$suite" system "$mirror" ||
     fail "mmdebstrap could not make $suite from $mirror"
   dpkg-query --admindir=system/var/lib/dpkg --show --showformat 'package: ${Package} ${Version}\n'
 }
