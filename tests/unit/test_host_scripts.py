@@ -34,7 +34,8 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("try.sh", "test.sh", ".ci/run", "tools/setup.sh", "pyproject.toml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(TOP / name, folder / name)
-    play(folder / "build_zipapp.sh", '#!/bin/bash\necho "build_zipapp $*" >> "$LOG"\n')
+    build = 'echo "build_zipapp $*" >> "$LOG"; mkdir -p dist; cp "$PLAYED/python3" dist/anima-qa.pyz'
+    play(folder / "build_zipapp.sh", f"#!/bin/bash\n{build}\n")
     play(folder / "tools/host-packages.sh", '#!/bin/bash\necho "host-packages $*" >> "$LOG"\n')
     play(folder / "tools/mcp-clients.sh", '#!/bin/bash\necho "mcp-clients $*" >> "$LOG"\n')
     play(tmp_path / "played/python3", PYTHON)
@@ -211,7 +212,7 @@ def test_a_single_file_that_cannot_be_built_stops_the_tests(run: Run, said: Said
     assert stages(said()) == STAGES[:3]
 
 
-@pytest.mark.parametrize("fails", ["pytest", "pytest tests/debian", "pytest tests --ignore"])
+@pytest.mark.parametrize("fails", ["pytest", "pytest --durations=10 tests/surfaces", "pytest --durations=10 tests --ignore"])
 def test_pytests_status_is_the_status(run: Run, said: Said, fails: str) -> None:
     run("tools/setup.sh", "test")
     assert run("test.sh", fail=fails).returncode == 7
@@ -226,9 +227,9 @@ def test_what_pytest_says_is_shown_of_both_runs(run: Run, checkout: Path) -> Non
     output = run("test.sh").stdout.splitlines()
     start = output.index("--- pytest")
     assert output[start + 1 :] == [
-        "ran: -m pytest tests/debian tests/qemu tests/vm",
+        "ran: -m pytest --durations=10 tests --ignore=tests/surfaces",
         "--- pytest, what ran beside",
-        "ran: -m pytest tests --ignore=tests/debian --ignore=tests/qemu --ignore=tests/vm",
+        "ran: -m pytest --durations=10 tests/surfaces",
     ]
 
 
@@ -242,12 +243,25 @@ def test_a_setup_that_fails_is_a_stage_too(run: Run, said: Said, checkout: Path)
 def test_ci_runs_the_tests_and_nothing_else(run: Run, said: Said) -> None:
     result = run(".ci/run", CI="true")
     assert result.returncode == 0
-    calls = stages(said())
+    lines = said()
+    calls = stages(lines)
     assert calls[:3] == STAGES[:3]
     assert sorted(calls[3:]) == [
-        "pytest tests --ignore=tests/debian --ignore=tests/qemu --ignore=tests/vm of dist/anima-qa.pyz",
-        "pytest tests/debian tests/qemu tests/vm of dist/anima-qa.pyz",
+        "pytest --durations=10 tests --ignore=tests/surfaces of dist/anima-qa.pyz",
+        "pytest --durations=10 tests/surfaces of dist/anima-qa.pyz",
     ]
+    assert sorted(line.partition(" of ")[0] for line in lines if "image build" in line) == [
+        "anima-qa image build builtin",
+        "anima-qa.pyz image build debian",
+        "anima-qa.pyz image build desktop",
+    ]
+
+
+def test_a_guest_that_cannot_be_built_stops_the_tests(run: Run, said: Said) -> None:
+    result = run("test.sh", fail="image build debian")
+    assert result.returncode == 7
+    assert 'the stage "the guest images" failed' in result.stderr
+    assert stages(said()) == STAGES[:3]
 
 
 def test_try_runs_the_example_with_the_callers_arguments(run: Run, said: Said, checkout: Path) -> None:
