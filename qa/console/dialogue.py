@@ -18,6 +18,9 @@ WINDOW = 64 * 1024
 SILENCE = 0.1
 """Seconds without output after which the screen is worth a look: a person, too, reads when the text stands still."""
 
+LONGEST_HOLD = 1.0
+"""Seconds that a match at the end of the text is kept waiting, at most, by output that goes on."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -34,6 +37,9 @@ class TextWatch:
 
     Matching is done on the stream's text without kernel lines, on the text with them, and on the terminal's screen: a
     prompt that was drawn with cursor movements is only there, a line that has scrolled away only in the stream.
+
+    Output comes in pieces that are cut anywhere. A match at the end of the stream may go on in the next piece, as a number of
+    which half the digits are there, or be gone with it, as a prompt that was none; it counts when `SILENCE` has followed it.
     """
 
     def __init__(
@@ -46,10 +52,15 @@ class TextWatch:
         self._found: asyncio.Future[Found] = self._loop.create_future()
         self._search_due: asyncio.Handle | None = None
         self._look_due: asyncio.TimerHandle | None = None
+        self._hold_due: asyncio.TimerHandle | None = None
+        self._held_since: float | None = None
         self._unsubscribe = console.subscribe(self._receive)
-        if seen:
-            self._search()
+        if seen and self._loop.time() - console.spoke_at >= SILENCE:
+            self._search(settled=True)
             self._look()
+        elif seen:
+            self._search()
+            self._look_later()
 
     def _receive(self, data: bytes) -> None:
         self._window += data
@@ -58,37 +69,62 @@ class TextWatch:
         # Search once for all that arrives in this turn of the loop: a flood comes in thousands of pieces.
         if self._search_due is None:
             self._search_due = self._loop.call_soon(self._search)
-        if self._terminal is not None:
-            if self._look_due is not None:
-                self._look_due.cancel()
-            self._look_due = self._loop.call_later(SILENCE, self._look)
+        self._look_later()
 
-    def _search(self) -> None:
+    def _search(self, *, settled: bool = False) -> None:
         self._search_due = None
         text = plain(bytes(self._window))
         for candidate in (without_kernel_lines(text), text):
-            self._match(candidate)
+            found = self._find(candidate)
+            if found and not settled and len(found.before) + len(found.text) == len(candidate):
+                self._hold(found)
+                return
+            if found:
+                self._take(found)
+        self._let_go()
+
+    def _look_later(self) -> None:
+        if self._look_due is not None:
+            self._look_due.cancel()
+        self._look_due = self._loop.call_later(SILENCE, self._look) if self._terminal else None
 
     def _look(self) -> None:
         self._look_due = None
-        if self._terminal is not None:
-            self._match("\n".join(self._terminal.screen()))
+        if self._terminal is not None and (found := self._find("\n".join(self._terminal.screen()))):
+            self._take(found)
 
-    def _match(self, text: str) -> None:
+    def _find(self, text: str) -> Found | None:
         from pexpect.expect import searcher_re  # noqa: PLC0415 -- nobody who only checks a script pays for it
 
         if self._found.done():
-            return
+            return None
         searcher = searcher_re(list(self._patterns))  # pexpect's: of several matches the one that stands first wins
         try:
             with in_time(*(pattern.pattern for pattern in self._patterns)):
                 index = searcher.search(text, len(text))
         except UsageError as error:
             self._found.set_exception(error)
-            return
-        if index >= 0:
-            match = searcher.match
-            self._found.set_result(Found(index, match.group(), match.groups(), text[: match.start()]))
+            return None
+        if index < 0:
+            return None
+        match = searcher.match
+        return Found(index, match.group(), match.groups(), text[: match.start()])
+
+    def _hold(self, found: Found) -> None:
+        now = self._loop.time()
+        since = now if self._held_since is None else self._held_since
+        self._let_go()
+        self._held_since = since
+        self._hold_due = self._loop.call_at(min(now + SILENCE, since + LONGEST_HOLD), self._take, found)
+
+    def _let_go(self) -> None:
+        if self._hold_due is not None:
+            self._hold_due.cancel()
+        self._hold_due = self._held_since = None
+
+    def _take(self, found: Found) -> None:
+        if not self._found.done():
+            self._found.set_result(found)
 
     async def wait(self) -> Found:
         """The first match. Ends otherwise only when it is cancelled: give it a deadline."""
@@ -101,6 +137,6 @@ class TextWatch:
         """Stop watching."""
         self._unsubscribe()
         self._unsubscribe = lambda: None
-        for due in (self._search_due, self._look_due):
+        for due in (self._search_due, self._look_due, self._hold_due):
             if due is not None:
                 due.cancel()

@@ -26,6 +26,7 @@ class SerialConsole(asyncio.Protocol):
         log: the raw log; a machine that is booted again appends to it.
         position: bytes received so far, with those that were there before us.
         clock: when which part of the log was written.
+        spoke_at: when something was printed last, in monotonic seconds; before the first time it is endlessly long ago.
         history: how often the console has got another past, see `go_on_from`.
         outlet: takes what is typed.
     """
@@ -35,6 +36,7 @@ class SerialConsole(asyncio.Protocol):
         self._file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self.position = self._logged = os.fstat(self._file).st_size
         self.clock = ConsoleClock()
+        self.spoke_at = float("-inf")
         self.error: OSError | None = None
         self.history = 0
         self._tail = bytearray()
@@ -68,6 +70,7 @@ class SerialConsole(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Log first, then tell the listeners."""
+        self.spoke_at = time.monotonic()
         self._append(data)
         self._tail += data
         if len(self._tail) > 2 * TAIL:  # cut seldom: each cut copies

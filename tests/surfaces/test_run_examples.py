@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Browser
+from firefox import Firefox
 from program import Ended, Program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -64,6 +66,11 @@ def test_there_is_a_film_of_what_was_typed(both: Ended) -> None:
     assert 2 <= len(times) <= film["seen"]
     assert times[-1] <= hello["duration_s"]
     assert all((folder / frame["file"]).is_file() for frame in film["frames"])
+    for browser in (Browser, Firefox):
+        with browser() as page:
+            page.open(folder / "report.html", "#film")
+            assert page.until("document.querySelector('.film-view').dataset.shown !== undefined")
+            assert page.complaints == []
 
 
 def test_nothing_is_left(both: Ended, module_program: Program) -> None:

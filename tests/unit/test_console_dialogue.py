@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from qa import patterns
 from qa.console import SerialConsole, Terminal, TextWatch, dialogue
-from qa.console.dialogue import WINDOW
+from qa.console.dialogue import SILENCE, WINDOW
 from qa.errors import UsageError
 
 
@@ -55,6 +56,45 @@ async def test_text_in_pieces_is_found(console: SerialConsole) -> None:
         console.data_received(piece)
         await asyncio.sleep(0)
     assert (await watch.wait()).text == "login: "
+
+
+async def test_a_match_that_goes_on_in_the_next_piece_is_found_whole(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"answer=\d+"])
+    for piece in (b"answer=4", b"2", b"\r\n"):
+        console.data_received(piece)
+        await asyncio.sleep(SILENCE / 4)
+    assert (await watch.wait()).text == "answer=42"
+
+
+async def test_a_prompt_after_which_something_came_was_none(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"login: \Z"])
+    console.data_received(b"login: ")
+    await asyncio.sleep(SILENCE / 4)
+    console.data_received(b"disabled\r\n")
+    waiting = asyncio.ensure_future(watch.wait())
+    assert await asyncio.wait({waiting}, timeout=3 * SILENCE) == (set(), {waiting})
+    console.data_received(b"host login: ")
+    assert (await waiting).before == "login: disabled\nhost "
+
+
+async def test_output_without_end_holds_no_match_back_for_ever(console: SerialConsole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogue, "LONGEST_HOLD", 0.2)
+    watch = TextWatch(console, [r"y[y\n]*"])
+    waiting = asyncio.ensure_future(watch.wait())
+    while not waiting.done():
+        console.data_received(b"y\r\n")
+        await asyncio.sleep(SILENCE / 10)
+    assert set(waiting.result().text) == {"y", "\n"}
+
+
+async def test_what_stands_there_since_long_is_found_at_once(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"\x1b[2J\x1b[5;15HManager\x1b[5;10HBoot\x1b[9;1Hlogin: ")
+    for pattern in (r"login: \Z", "Boot Manager"):
+        console.spoke_at = time.monotonic()
+        assert not TextWatch(console, [pattern], terminal=terminal, seen=True)._found.done()
+        console.spoke_at -= SILENCE
+        assert TextWatch(console, [pattern], terminal=terminal, seen=True)._found.done()
 
 
 async def test_kernel_messages_in_the_middle_do_not_disturb(console: SerialConsole) -> None:
