@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qa.events import Bus
+from qa.mcp.describe import under_way
 from qa.mcp.pictures import View
+from qa.mcp.tool import Reply
 from qa.operations.calls import Caller
 from qa.operations.desk import Desk
 from qa.operations.jobs import Job, Jobs
@@ -132,6 +134,13 @@ class Call:
             raise
         return not job.running
 
+    async def outcome(self, job: Job, wait_s: float, vm: Vm | None = None) -> Reply:
+        """What came of ``job``, which this call began; or, where it goes on beyond the call, how to go on waiting for it."""
+        if await self.wait(job, wait_s):
+            ended: Reply = job.outcome()
+            return ended
+        return Reply({**({"vm": vm.name} if vm else {}), **under_way(job)})
+
     async def report_while(self, doing: Awaitable[T], what: str) -> T:
         """Await ``doing``, and give signs of life meanwhile."""
         task = asyncio.ensure_future(doing)
@@ -148,13 +157,3 @@ class Call:
         """What the client saw last of the machine's screen."""
         seen = vm.last_frame
         return seen if isinstance(seen, Looked) else None
-
-
-def under_way(job: Job) -> dict[str, Any]:
-    """What is told of a job that has not ended when its call does."""
-    told: dict[str, Any] = {"job": job.id, "state": "running", "what": job.what, "elapsed_s": round(job.elapsed_s, 1)}
-    if said := "it is being cancelled" if job.stopping else job.said:
-        told["said"] = said
-    if job.total:
-        told["progress"] = f"{100 * job.done / job.total:.0f} %"
-    return told | {"next": f'vm_wait with job "{job.id}" goes on waiting for it; with cancel it ends'}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qa.operations.jobs import Job, describe_error
+from qa.operations.jobs import Job, Output, describe_error
 from qa.operations.vm import VmFacts
 
 
@@ -36,3 +36,31 @@ def describe_job(job: Job) -> dict[str, Any]:
     if job.error is not None:
         told["error"] = describe_error(job.error)
     return told
+
+
+def under_way(job: Job, cursor: int = 0) -> dict[str, Any]:
+    """What is told of a job that has not ended when its call does, with what it has printed behind ``cursor``."""
+    told: dict[str, Any] = {"job": job.id, "state": "running", "what": job.what, "elapsed_s": round(job.elapsed_s, 1)}
+    if said := "it is being cancelled" if job.stopping else job.said:
+        told["said"] = said
+    if job.total:
+        told["progress"] = f"{100 * job.done / job.total:.0f} %"
+    told["next"] = f'vm_wait with job "{job.id}" goes on waiting for it; with cancel it ends'
+    return told | output_of(job, cursor)
+
+
+def output_of(job: Job, cursor: int) -> dict[str, Any]:
+    """What a job has printed behind ``cursor``, stdout and stderr as they came."""
+    if job.output is None:
+        return {}
+    piece = job.output.read(cursor)
+    data: dict[str, Any] = {"output": piece.text, "cursor": piece.cursor}
+    if piece.skipped:
+        data |= {"skipped_bytes": piece.skipped, **whole(job.output)}
+    return data
+
+
+def whole(output: Output) -> dict[str, Any]:
+    """Where all of it is, and how much of it could not be kept: there was too much of it, or the disk is full."""
+    told: dict[str, Any] = {"whole_output": str(output.file)}
+    return told | ({"whole_output_lacks_bytes": output.lost} if output.lost else {})

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.call import LONGEST_WAIT, Call
 from qa.mcp.describe import describe_vm
 from qa.mcp.fields import WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
@@ -79,10 +79,7 @@ class VmBoot(Tool[BootArguments]):
             start=arguments.start,
         )
         job = call.start(f"boot {vm.name}", lambda job: _boot(vm, job), vm=vm)
-        if await call.wait(job, arguments.wait_s):
-            ready: Reply = job.outcome()
-            return ready
-        return Reply({"vm": vm.name, **under_way(job)})
+        return await call.outcome(job, arguments.wait_s, vm)
 
 
 async def _boot(vm: Vm, job: Job) -> Reply:

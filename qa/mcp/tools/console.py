@@ -13,7 +13,7 @@ from qa.console.text import plain
 from qa.deadline import Deadline
 from qa.errors import DeadlineExceeded
 from qa.machine import Machine
-from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.call import LONGEST_WAIT, Call
 from qa.mcp.clipping import clip
 from qa.mcp.fields import ShortWaitSeconds, TimeoutSeconds, VmName
 from qa.mcp.tool import Reply, Tool, ToolArguments
@@ -72,10 +72,7 @@ class VmConsole(Tool[ConsoleArguments]):
             compile_pattern(arguments.wait_for)  # a mistake in it is told before anything is typed
         machine = vm.machine
         job = call.start(f"console of {vm.name}", lambda _: _use(vm, machine, arguments), vm=vm)
-        if await call.wait(job, arguments.wait_s):
-            ended: Reply = job.outcome()
-            return ended
-        return Reply({"vm": vm.name, **under_way(job)})
+        return await call.outcome(job, arguments.wait_s, vm)
 
 
 async def _use(vm: Vm, machine: Machine, arguments: ConsoleArguments) -> Reply:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from qa.errors import UsageError
 from qa.guest.copying import landing
-from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.call import LONGEST_WAIT, Call
 from qa.mcp.fields import Force, TimeoutSeconds, VmName, WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.verbs import perform
@@ -78,10 +78,7 @@ class VmCopy(Tool[CopyArguments]):
 
         way = "into" if arguments.direction == "to_vm" else "out of"
         job = call.start(f"copy {way} {vm.name}", work, vm=vm)
-        if await call.wait(job, arguments.wait_s):
-            ended: Reply = job.outcome()
-            return ended
-        return Reply({"vm": vm.name, **under_way(job)})
+        return await call.outcome(job, arguments.wait_s, vm)
 
 
 def _writing(vm: Vm, arguments: CopyArguments) -> Facts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.call import LONGEST_WAIT, Call
 from qa.mcp.fields import Force, ShortWaitSeconds, VmName
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.operations.calls import Facts
@@ -39,10 +39,7 @@ class VmDestroy(Tool[DestroyArguments]):
         """See Tool."""
         vm = call.vm(arguments.vm)
         job = call.start(f"destroy {vm.name}", lambda _: _destroy(call, vm))  # about no machine: those jobs end here
-        if await call.wait(job, arguments.wait_s):
-            ended: Reply = job.outcome()
-            return ended
-        return Reply({"vm": vm.name, **under_way(job)})
+        return await call.outcome(job, arguments.wait_s, vm)
 
 
 async def _destroy(call: Call, vm: Vm) -> Reply:

@@ -9,12 +9,13 @@ from pydantic import Field
 
 from qa.events import Bus
 from qa.guest.channel import CommandResult, Stream
-from qa.mcp.call import Call, under_way
+from qa.mcp.call import Call
 from qa.mcp.clipping import TEXT_LIMIT, clip
+from qa.mcp.describe import whole
 from qa.mcp.fields import WAIT, TimeoutSeconds, VmName, WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.operations.calls import Facts
-from qa.operations.jobs import Job, Output
+from qa.operations.jobs import Job
 from qa.operations.vm import Vm
 
 STDERR_LIMIT = TEXT_LIMIT // 4
@@ -64,10 +65,7 @@ class VmExec(Tool[ExecArguments]):
 
         what = " ".join(arguments.command.split())
         job = call.start(f"{vm.name}: {what[:60]}", work, vm=vm, output=vm.results / "output", bus=Bus())
-        if await call.wait(job, arguments.wait_s):
-            ended: Reply = job.outcome()
-            return ended
-        return Reply({"vm": vm.name, **under_way(job), **output_of(job, 0)})
+        return await call.outcome(job, arguments.wait_s, vm)
 
 
 def describe_result(vm: Vm, result: CommandResult, job: Job) -> Reply:
@@ -86,20 +84,3 @@ def describe_result(vm: Vm, result: CommandResult, job: Job) -> Reply:
         with suppress(OSError):  # all of it is in the result
             job.output.file.unlink()
     return Reply(data)
-
-
-def output_of(job: Job, cursor: int) -> dict[str, Any]:
-    """What a job has printed behind ``cursor``, stdout and stderr as they came."""
-    if job.output is None:
-        return {}
-    piece = job.output.read(cursor)
-    data: dict[str, Any] = {"output": piece.text, "cursor": piece.cursor}
-    if piece.skipped:
-        data |= {"skipped_bytes": piece.skipped, **whole(job.output)}
-    return data
-
-
-def whole(output: Output) -> dict[str, Any]:
-    """Where all of it is, and how much of it could not be kept: there was too much of it, or the disk is full."""
-    told: dict[str, Any] = {"whole_output": str(output.file)}
-    return told | ({"whole_output_lacks_bytes": output.lost} if output.lost else {})

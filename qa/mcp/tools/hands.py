@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from qa.errors import UsageError
 from qa.machine import Machine
-from qa.mcp.call import LONGEST_WAIT, Call, Looked, under_way
+from qa.mcp.call import LONGEST_WAIT, Call, Looked
 from qa.mcp.fields import ShortWaitSeconds, VmName
 from qa.mcp.looking import glance, say_changes, settled
 from qa.mcp.pictures import View, changed
@@ -90,10 +90,7 @@ class VmInput(Tool[InputArguments]):
         vm = call.vm(arguments.vm)
         machine = vm.machine
         job = call.start(f"input for {vm.name}", lambda _: _use(call, vm, machine, arguments), vm=vm)
-        if await call.wait(job, arguments.wait_s):
-            ended: Reply = job.outcome()
-            return ended
-        return Reply({"vm": vm.name, **under_way(job)})
+        return await call.outcome(job, arguments.wait_s, vm)
 
 
 async def _use(call: Call, vm: Vm, machine: Machine, arguments: InputArguments) -> Reply:

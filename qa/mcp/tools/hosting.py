@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, create_model
 
 from qa.events import Bus
-from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.call import LONGEST_WAIT, Call
 from qa.mcp.fields import Force, WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.operations.calls import Facts
@@ -62,10 +62,7 @@ class HostTool(Tool[ToolArguments]):
             return _reply(self.toolset, await self._operation(bench, self._own(arguments)))
 
         job = call.start(self.name, work, bus=bus)
-        if await call.wait(job, getattr(arguments, "wait_s", LONGEST_WAIT)):
-            ended: Reply = job.outcome()
-            return ended
-        return Reply(under_way(job))
+        return await call.outcome(job, getattr(arguments, "wait_s", LONGEST_WAIT))
 
     def _own(self, arguments: ToolArguments) -> Arguments:
         model = self._operation.operation.arguments

@@ -15,7 +15,7 @@ from pydantic import Field
 from qa.errors import UsageError
 from qa.events import Bus, Event, StepStarted
 from qa.fleet.admission import Admission
-from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.call import LONGEST_WAIT, Call
 from qa.mcp.clipping import clip
 from qa.mcp.fields import WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
@@ -102,10 +102,7 @@ class ScriptRun(Tool[RunArguments]):
             )
         bus = Bus()
         job = call.start(f"run {scripts[0].name}", lambda job: _run(call, scripts, bus, job), bus=bus)
-        if await call.wait(job, arguments.wait_s):
-            ended: Reply = job.outcome()
-            return ended
-        return Reply(under_way(job))
+        return await call.outcome(job, arguments.wait_s)
 
 
 def _reads(call: Call, arguments: ScriptArguments) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from qa.errors import UsageError
-from qa.mcp.call import LONGEST_WAIT, Call, under_way
+from qa.mcp.call import LONGEST_WAIT, Call
 from qa.mcp.describe import describe_vm
 from qa.mcp.fields import Force, VmName, WaitSeconds
 from qa.mcp.tool import Reply, Tool, ToolArguments
@@ -79,10 +79,7 @@ class VmSnapshot(Tool[SnapshotArguments]):
         if arguments.action == "list":
             return Reply({"vm": vm.name, "snapshots": [_described(one) for one in vm.facts().snapshots]})
         job = call.start(f"{arguments.action} {vm.name}", lambda job: _do(call, vm, arguments, job), vm=vm)
-        if await call.wait(job, arguments.wait_s):
-            ended: Reply = job.outcome()
-            return ended
-        return Reply({"vm": vm.name, **under_way(job)})
+        return await call.outcome(job, arguments.wait_s, vm)
 
 
 async def _do(call: Call, vm: Vm, arguments: SnapshotArguments, job: Job) -> Reply:

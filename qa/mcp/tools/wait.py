@@ -9,13 +9,12 @@ from pydantic import Field
 
 from qa.errors import CheckFailed, DeadlineExceeded, UsageError
 from qa.machine import Machine
-from qa.mcp.call import LONGEST_WAIT, Call, Looked, under_way
+from qa.mcp.call import LONGEST_WAIT, Call, Looked
 from qa.mcp.clipping import clip
-from qa.mcp.describe import describe_job
+from qa.mcp.describe import describe_job, output_of, under_way
 from qa.mcp.fields import TimeoutSeconds, VmName, WaitSeconds
 from qa.mcp.pictures import View
 from qa.mcp.tool import Reply, Tool, ToolArguments
-from qa.mcp.tools.execute import output_of
 from qa.mcp.verbs import perform
 from qa.operations.calls import Facts
 from qa.operations.jobs import Job
@@ -94,10 +93,7 @@ class VmWait(Tool[WaitArguments]):
         else:
             machine = vm.machine
             job = call.start(f"{vm.name} until {arguments.until}", lambda job: _until(vm, machine, arguments, job), vm=vm)
-        if await call.wait(job, arguments.wait_s):
-            met: Reply = job.outcome()
-            return met
-        return Reply({"vm": vm.name, **under_way(job)})
+        return await call.outcome(job, arguments.wait_s, vm)
 
 
 async def _until_booted(vm: Vm, job: Job) -> Reply:
@@ -153,7 +149,7 @@ async def _go_on_with(call: Call, job: Job, arguments: WaitArguments) -> Reply:
         job.stop()
     ended = await call.wait(job, arguments.wait_s, own=False, cursor=None if arguments.cancel else arguments.cursor)
     if not ended:
-        return Reply({**under_way(job), **output_of(job, at)})
+        return Reply(under_way(job, at))
     if arguments.cancel and job.state == "cancelled":
         return Reply({**describe_job(job), **output_of(job, at)})
     new = output_of(job, at) if arguments.cursor is not None and job.output and job.output.file.exists() else {}
