@@ -25,6 +25,7 @@ from qa.host.children import cannot_reach_children
 from qa.host.qemu import Qemu, find_qemu
 from qa.host.resources import resources
 from qa.paths import Paths
+from qa.screen.text.tesseract import find_tesseract, languages
 from qa.snapshots.store import Store
 
 
@@ -58,7 +59,16 @@ async def examine(
             checks.append(check_accelerator(choice, found))
         except QaError as error:
             checks.append(failed("accelerator", error))
-    return Report((*checks, *check_helpers()), choice.accel if choice else None)
+    return Report((*checks, *check_helpers(languages=await _languages())), choice.accel if choice else None)
+
+
+async def _languages() -> list[str] | QaError | None:
+    """What text can be read in, or why that is not known; None without tesseract."""
+    tesseract = find_tesseract()
+    try:
+        return await languages(tesseract) if tesseract else None
+    except QaError as error:
+        return error
 
 
 async def _boots(qemu: Qemu, guest: Boot, paths: Paths, config: Config, device: KvmDevice) -> list[Attempt]:

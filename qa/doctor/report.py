@@ -193,10 +193,11 @@ def check_attempt(attempt: Attempt, qemu: Qemu) -> Check:
     return Check(name, "ok", outcome.describe())
 
 
-def check_helpers(found: list[Found] | None = None) -> Iterator[Check]:
+def check_helpers(found: list[Found] | None = None, languages: list[str] | QaError | None = None) -> Iterator[Check]:
     """Optional programs; without them some features do not work, and the rest does.
 
-    The tools that build images are told as one as long as they are all there.
+    The tools that build images are told as one as long as they are all there. ``languages``: what tesseract has data for, or
+    why it did not say so.
     """
     helpers = find_helpers() if found is None else found
     tools = [one for one in helpers if one.helper.build]
@@ -205,10 +206,21 @@ def check_helpers(found: list[Found] | None = None) -> Iterator[Check]:
         helper = one.helper
         if one.path is None:
             yield Check(helper.name, "missing", f"for {helper.purpose}", one.hint)
+        elif helper.name == "tesseract" and languages is not None:
+            yield _check_languages(one, languages)
         elif not (complete and helper.build):
             yield Check(helper.name, "ok", f"{one.path}, for {helper.purpose}")
     if complete:
         yield Check("image tools", "ok", ", ".join(one.helper.name for one in tools))
+
+
+def _check_languages(tesseract: Found, languages: list[str] | QaError) -> Check:
+    name, purpose = tesseract.helper.name, tesseract.helper.purpose
+    if isinstance(languages, QaError):
+        return Check(name, "warning", f"{tesseract.path}: {languages.message}", languages.hint)
+    if not languages:
+        return Check(name, "warning", f"{tesseract.path} has no data for any language", install_hint("tesseract"))
+    return Check(name, "ok", f"{tesseract.path}, for {purpose} in {', '.join(languages)}")
 
 
 def failed(name: str, error: QaError, *, needed: bool = True) -> Check:

@@ -25,7 +25,7 @@ from qa.doctor.report import (
     check_system,
     check_warm_starts,
 )
-from qa.errors import QemuExited, ToolMissing
+from qa.errors import HostError, QaError, QemuExited, ToolMissing
 from qa.host.accelerators import KvmDevice
 from qa.host.helpers import HELPERS, Found
 from qa.host.qemu import Qemu
@@ -187,6 +187,23 @@ def test_helpers_are_never_needed() -> None:
     assert checks == [
         Check(here.name, "ok", f"/bin/x, for {here.purpose}"),
         Check(gone.name, "missing", f"for {gone.purpose}", "get it"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("languages", "status", "detail"),
+    [
+        (["eng", "deu"], "ok", "/bin/tesseract, for reading text off the screen in eng, deu"),
+        ([], "warning", "/bin/tesseract has no data for any language"),
+        (HostError("tesseract failed: no libraries"), "warning", "/bin/tesseract: tesseract failed: no libraries"),
+    ],
+)
+def test_the_languages_that_text_can_be_read_in_are_told(languages: list[str] | QaError, status: str, detail: str) -> None:
+    tesseract = next(helper for helper in HELPERS if helper.name == "tesseract")
+    (check,) = check_helpers([Found(tesseract, Path("/bin/tesseract"), None)], languages)
+    assert (check.status, check.detail) == (status, detail)
+    assert (list(check_helpers([Found(tesseract, None, "get it")], languages))) == [
+        Check("tesseract", "missing", "for reading text off the screen", "get it")
     ]
 
 

@@ -51,6 +51,16 @@ def find_tesseract() -> Path | None:
     return find_program("tesseract")
 
 
+async def languages(program: Path) -> list[str]:
+    """What it has data for, in its own words: eng, deu.
+
+    Raises:
+        HostError: it cannot be run.
+    """
+    listed = (await _say(program, b"", "--list-langs")).splitlines()
+    return [line for line in listed if line not in ("", "osd") and " " not in line]  # the first is a heading
+
+
 async def recognise(frame: Frame, region: Box, way: Way, language: str = LANGUAGE) -> tuple[tuple[Word, ...], ...] | None:
     """The words in a part of a frame, line by line from the top; None where that way makes too large a picture.
 
@@ -92,8 +102,7 @@ async def _run(picture: bytes, threshold: int, language: str) -> str:
     if program is None:
         raise HostError("tesseract is not installed")
     if language != LANGUAGE:  # tesseract itself goes on without those that it does not have
-        listed = (await _say(program, b"", "--list-langs")).splitlines()
-        known = [line for line in listed if line not in ("", "osd") and " " not in line]  # the first is a heading
+        known = await languages(program)
         if missing := [one for one in language.split("+") if one not in known]:
             package = f"tesseract-ocr-{missing[0].rpartition('/')[2].lower().replace('_', '-')}"
             raise HostError(
@@ -106,16 +115,19 @@ async def _run(picture: bytes, threshold: int, language: str) -> str:
 
 async def _say(program: Path, stdin: bytes, *arguments: str) -> str:
     """What tesseract prints."""
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        # One thread: more make it slower, because they wait for each other.
-        env={**os.environ, "OMP_THREAD_LIMIT": "1", "LC_ALL": "C"},
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            # One thread: more make it slower, because they wait for each other.
+            env={**os.environ, "OMP_THREAD_LIMIT": "1", "LC_ALL": "C"},
+        )
+    except OSError as error:
+        raise HostError(f"tesseract cannot be run: {error.strerror or error}") from error
     try:
         async with asyncio.timeout(TIME_LIMIT_S):
             stdout, stderr = await process.communicate(stdin)
