@@ -21,6 +21,9 @@ from qa.scenario.verdict import Verdict, judge, worst
 if TYPE_CHECKING:
     from qa.scenario.steps import StepRunner
 
+NAMED = 6
+"""Branches that failed are named, so many of them: all are told as steps of their own, and forty names are no sentence."""
+
 
 async def run_rounds(runner: StepRunner, running: Running, group: Group) -> None:
     """Each round is a step of its own in the results."""
@@ -77,7 +80,8 @@ async def run_branches(runner: StepRunner, running: Running, lanes: Sequence[Lan
     if verdicts:
         failed = [lanes[number].name for number in sorted(verdicts)]
         running.done.verdict = replace(worst([verdicts[number] for number in sorted(verdicts)]), error=None)
-        running.done.detail = f"{len(failed)} of {len(lanes)} did not pass: {', '.join(failed)}"
+        more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+        running.done.detail = f"{len(failed)} of {len(lanes)} did not pass: {', '.join(failed[:NAMED])}{more}"
 
 
 async def _run_lane(runner: StepRunner, part: Running, lane: Lane, forks: Forks) -> Verdict | None:

@@ -106,6 +106,12 @@ async def test_the_most_serious_failure_of_several_is_the_steps(world: World, tm
     assert result.reason == "step 2.2.2 (succeed: rebooted): the guest panicked"
 
 
+async def test_of_many_that_fail_only_some_are_named(world: World, tmp_path: Path) -> None:
+    world.answers["bad"] = CommandResult("bad", 1)
+    result = await run_steps(world, tmp_path, "- fork: {count: 9, steps: [succeed: bad]}")
+    assert result.steps[0].detail == "9 of 9 did not pass: fork 1, fork 2, fork 3, fork 4, fork 5, fork 6 and 3 more"
+
+
 async def test_branches_may_fail_where_the_step_allows_it(world: World, tmp_path: Path) -> None:
     world.answers["a"] = CommandResult("a", 1)
     result = await run_steps(world, tmp_path, "- allow_failure: true\n  branches: {x: [succeed: a]}\n- succeed: b")
