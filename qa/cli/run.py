@@ -127,13 +127,11 @@ async def _run(
     from qa.operations.boot import Host
     from qa.operations.calls import Caller
     from qa.operations.gate import Door, Gate
-    from qa.report.overview import Command
     from qa.report.terminal import TerminalReport
     from qa.scenario.batch import run_scripts
     from qa.scenario.needs import needs_on
     from qa.scenario.opening import describe, open_on
     from qa.scenario.stop import Stop, stop_on_signals
-    from qa.scenario.verdict import most_serious
 
     use_all_descriptors()
     console = Console(file=lasting(sys.stderr))
@@ -164,14 +162,32 @@ async def _run(
                     door=door,
                     manner=manner,
                 )
-    interrupted = [Interrupted.exit_code] if stop.requested else []
+    return _conclude(ended, Planned(planned, began, config.out), summary, show, stopped=stop.requested)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What was to be run: how many runs, since when, and where their folders are."""
+
+    runs: int
+    began: datetime
+    out: Path
+
+
+def _conclude(ended: list[Ended], planned: Planned, summary: Console, show: Show, *, stopped: bool) -> int:
+    """Show the runs together, offer their screens, print the record; the exit status of all."""
+    from qa.report.overview import Command
+    from qa.scenario.verdict import most_serious
+
+    interrupted = [Interrupted.exit_code] if stopped else []
     status = most_serious([*(one.result.exit_status for one in ended), *interrupted])
     record: dict[str, Any] = {"runs": [_as_record(one) for one in ended]}
-    if planned > 1 and ended:
-        overview, failure = _overview(ended, Command(began, datetime.now(UTC), planned, status), config.out, summary)
+    if planned.runs > 1 and ended:
+        command = Command(planned.began, datetime.now(UTC), planned.runs, status)
+        overview, failure = _overview(ended, command, planned.out, summary)
         record["overview"] = overview
         status = most_serious([status, failure])
-    if show.accept != "none" and not stop.requested:
+    if show.accept != "none" and not stopped:
         from qa.cli.accept import offer
 
         offer(ended, yes=show.accept == "all")

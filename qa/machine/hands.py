@@ -85,7 +85,10 @@ class Hands(Looking):
         from qa.screen.typing_text import Typist  # noqa: PLC0415 -- whoever only checks a script types nothing
 
         with_layout = load_layout(layout or self.setup.keyboard)
-        with_layout.spell(text)  # mistakes in it are told before the machine is asked
+        try:
+            with_layout.spell(text)
+        except UsageError as error:
+            raise UsageError(f"{error.message}; nothing was typed", hint=error.hint) from None
         power = self._running()
         flow = power.keyboard.flow
         resets = flow.resets

@@ -13,6 +13,7 @@ from qa.errors import ScriptError, UsageError
 from qa.operations.operation import Operation
 from qa.operations.options import MachineOptions
 from qa.scenario.fit import fit, within
+from qa.scenario.keys import KeyCheck
 from qa.scenario.matrix import HARDWARE, Combination, read_matrix
 from qa.scenario.needles import NeedleCheck, needle_folders
 from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
@@ -95,7 +96,14 @@ def _read_run(
     known = tuple(plan.name for plan in plans) or _machine_names(source.data)
     folders = needle_folders(source, model, problems, given.may_read)
     reading = Reading(
-        operations, known, problems, (source.path.resolve(),), names, needles=NeedleCheck(folders), may_read=given.may_read
+        operations,
+        known,
+        problems,
+        (source.path.resolve(),),
+        names,
+        needles=NeedleCheck(folders),
+        keys=KeyCheck({plan.name: plan.options.keyboard for plan in plans}),
+        may_read=given.may_read,
     )
     in_steps = scope.with_values({"image": image or ""}).with_samples(SAMPLES)
     steps = StepReader(reading, source, in_steps, known[0]).whole(source.data.get("steps"))

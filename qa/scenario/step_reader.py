@@ -11,6 +11,7 @@ from qa.guest.channel import in_one_line
 from qa.operations.operation import Operation
 from qa.scenario.conditions import ConditionError, parse_condition
 from qa.scenario.fit import fit, keys_of, within
+from qa.scenario.keys import KeyCheck
 from qa.scenario.needles import NeedleCheck
 from qa.scenario.problems import Problem, ScriptRejected, did_you_mean
 from qa.scenario.schema import MODIFIERS, STRUCTURE, WHOLE, Modifiers, RecordArguments
@@ -32,7 +33,7 @@ class Reading:
 
     ``stack`` has the files that are being read, outermost first; ``names`` collects the variables that are used; ``snapshots``
     and ``restores`` the names of restore points, None where they are known only later, and the places of the latter;
-    ``needles`` knows which needles there are; ``may_read`` is asked before a file is read.
+    ``needles`` knows which needles there are, and ``keys`` which keys; ``may_read`` is asked before a file is read.
     """
 
     operations: Mapping[str, Operation]
@@ -44,6 +45,7 @@ class Reading:
     snapshots: list[str | None] = field(default_factory=list)
     restores: list[tuple[str | None, Source, KeyPath]] = field(default_factory=list)
     needles: NeedleCheck = field(default_factory=NeedleCheck)
+    keys: KeyCheck = field(default_factory=KeyCheck)
     may_read: Callable[[Path], object] = lambda path: None
 
     @property
@@ -175,6 +177,7 @@ class StepReader:
             action = self._call(verb, parsed, path, is_late=substitution.is_late)
             if not substitution.is_late:
                 self.reading.problems.extend(self.reading.needles.problems(self.source, (*path, verb), parsed))
+                self.reading.problems.extend(self.reading.keys.problems(self.source, (*path, verb), parsed, machine))
         if modifiers is None or action is None or len(self.reading.problems) > before:
             return None
         self._check_expect(verb, modifiers, parsed, path)

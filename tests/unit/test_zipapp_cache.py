@@ -261,6 +261,16 @@ def test_a_full_disk_leaves_nothing_behind(archive: str, root: Path, monkeypatch
     assert names(root) == set()
 
 
+def test_a_user_who_may_have_no_more_threads_unpacks_in_one(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    start(archive, root)
+    assert names(root) == {cache.entry_name()}
+
+
 def test_a_damaged_archive_is_told_from_a_bad_disk(archive: str, root: Path) -> None:
     content = bytearray(Path(archive).read_bytes())
     content[content.index(b"one.py") + len("one.py") + 1] ^= 0xFF  # in the module's compressed text

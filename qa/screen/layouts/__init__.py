@@ -96,7 +96,7 @@ class Layout:
         ]
         more = f" and {len(told) - _NAMED} others" if len(told) > _NAMED else ""
         has = "has" if len(told) == 1 else "have"
-        message = f"{', '.join(told[:_NAMED])}{more} {has} no key in the keyboard layout {self.name}; nothing was typed"
+        message = f"{', '.join(told[:_NAMED])}{more} {has} no key in the keyboard layout {self.name}"
         return UsageError(message, hint=_hint("".join(places)))
 
 
