@@ -39,7 +39,7 @@ def check(
     """Tell what is wrong with needles; with --screen, whether they are seen there, and how well each area is.
 
     A folder stands for all needles in it. The exit status is 0 when all are in order, and all match; 1 when one does not match;
-    2 when one cannot be used.
+    2 when one cannot be used; 3 when a text cannot be read here.
     """
     if search_ratio is not None and screen is None:
         raise UsageError("--search-ratio needs --screen", hint="it says how far areas are looked for in the screen")

@@ -33,7 +33,6 @@ class Helper:
 HELPERS: tuple[Helper, ...] = (
     Helper("tesseract", ("tesseract",), "reading text off the screen"),
     Helper("ssh", ("ssh",), "looking into a machine with your own SSH client"),
-    Helper("swtpm", ("swtpm",), "guests that want a TPM"),
     Helper("ffmpeg", ("ffmpeg",), "videos of a run"),
     Helper("apt-get", ("apt-get",), "building the guests: it fetches Debian's packages", build=True),
     Helper("dpkg", ("dpkg-deb",), "building the guests: it unpacks them", build=True),

@@ -40,7 +40,6 @@ PACKAGES: Mapping[str, tuple[str, str, str, str]] = MappingProxyType(
         "ovmf": ("ovmf", "edk2-ovmf", "edk2-ovmf", "qemu-ovmf-x86_64"),
         "tesseract": ("tesseract-ocr", "tesseract", "tesseract tesseract-data-eng", "tesseract-ocr"),
         "ssh": ("openssh-client", "openssh-clients", "openssh", "openssh-clients"),
-        "swtpm": ("swtpm", "swtpm", "swtpm", "swtpm"),
         "ffmpeg": ("ffmpeg", "ffmpeg-free", "ffmpeg", "ffmpeg"),
         "apt-get": ("apt", "apt", "", ""),
         "dpkg": ("dpkg", "dpkg", "dpkg", "dpkg"),

@@ -12,7 +12,7 @@ from qa.config import Config
 from qa.doctor.report import Check, Report
 from qa.paths import Paths
 
-FINE = Report((Check("QEMU", "ok", "10.0.2", needed=True), Check("swtpm", "missing", "for a TPM", "install it")), "tcg")
+FINE = Report((Check("QEMU", "ok", "10.0.2", needed=True), Check("ffmpeg", "missing", "for videos", "install it")), "tcg")
 FAST = Report((Check("QEMU", "ok", "10.0.2", needed=True),), "kvm")
 BAD = Report((Check("QEMU", "missing", "QEMU is not installed", "apt-get install " + "qemu " * 50, needed=True),), None)
 
@@ -45,7 +45,7 @@ def test_a_host_that_can_run_scripts(doctor: Callable[..., int], capsys: pytest.
     output = capsys.readouterr().out.splitlines()
     assert [line.split() for line in output] == [
         ["ok", "QEMU", "10.0.2"],
-        ["--", "swtpm", "for", "a", "TPM"],
+        ["--", "ffmpeg", "for", "videos"],
         ["->", "install", "it"],
         ["Scripts", "can", "run", "on", "this", "host,", "in", "software", "emulation."],
     ]

@@ -51,7 +51,7 @@ def test_without_any_known_manager_the_hint_still_names_the_package(tmp_path: Pa
 
 def test_who_is_not_root_needs_sudo(tmp_path: Path) -> None:
     user = distribution(tmp_path, "dnf", root=False, ID="fedora")
-    assert install_hint("swtpm", user) == "install it with: sudo dnf install swtpm"
+    assert install_hint("ffmpeg", user) == "install it with: sudo dnf install ffmpeg-free"
 
 
 def test_what_a_distribution_lacks_is_said(tmp_path: Path) -> None:

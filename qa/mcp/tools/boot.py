@@ -36,7 +36,8 @@ class BootArguments(ToolArguments):
     ] = None
     forward: Annotated[list[int] | None, Field(description="Guest TCP ports to reach from the host")] = None
     options: Annotated[
-        dict[str, Any] | None, Field(description="More machine options as in scripts: disks, channel, login, identity, seed")
+        dict[str, Any] | None,
+        Field(description="More machine options as in scripts: disks, channel, login, identity, seed, keyboard, text_language"),
     ] = None
     cloud_init: dict[str, Any] | None = None
     wait_s: WaitSeconds = LONGEST_WAIT

@@ -6,14 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from qa.errors import QaError
-from qa.mcp.call import Call
+from qa.machine import Machine
+from qa.mcp.call import LONGEST_WAIT, Call
 from qa.mcp.fields import VmName
 from qa.mcp.looking import glance
 from qa.mcp.pictures import View
 from qa.mcp.tool import Reply, Tool, ToolArguments
 from qa.mcp.verbs import perform
 from qa.operations.calls import Facts
+from qa.operations.vm import Vm
+from qa.screen.frames import Frame
 
 Region = Annotated[
     tuple[int, int, int, int],
@@ -52,27 +54,33 @@ class VmScreenshot(Tool[ScreenshotArguments]):
     async def run(self, call: Call, arguments: ScreenshotArguments) -> Reply:
         """See Tool."""
         vm = call.vm(arguments.vm)
+        if arguments.text:  # tesseract may take longer than a call
+            machine = vm.machine
+            job = call.start(f"text on the screen of {vm.name}", lambda _: _read(call, vm, machine, arguments), vm=vm)
+            return await call.outcome(job, LONGEST_WAIT, vm)
         with vm.use() as machine:
             frame = await machine.grab()
-            seen = call.looked(vm)
-            box = None
-            if arguments.region is not None:
-                view = seen.view if seen and seen.view.fits(frame) else View.of(frame)
-                box = view.box_on_screen(arguments.region)
-            view = View.of(frame, box, arguments.scale)
-            if arguments.text:
-                return Reply(text=f"{vm.name}: screen {frame.describe()}\n{await _read(machine, view)}")
-            shown = await glance(vm, frame, view, again=arguments.again)
+            shown = await glance(vm, frame, _view(call, vm, frame, arguments), again=arguments.again)
         words = f"{vm.name}: {shown.words}"
         if shown.png is None:
             return Reply(text=f"{words}. again=true gives it nevertheless")
         return Reply(text=words, pictures=(shown.png,))
 
 
-async def _read(machine: object, view: View) -> str:
+def _view(call: Call, vm: Vm, frame: Frame, arguments: ScreenshotArguments) -> View:
+    """The part of the frame that is asked for."""
+    box = None
+    if arguments.region is not None:
+        seen = call.looked(vm)
+        view = seen.view if seen and seen.view.fits(frame) else View.of(frame)
+        box = view.box_on_screen(arguments.region)
+    return View.of(frame, box, arguments.scale)
+
+
+async def _read(call: Call, vm: Vm, machine: Machine, arguments: ScreenshotArguments) -> Reply:
+    frame = await machine.grab()
+    view = _view(call, vm, frame, arguments)
     x, y, width, height = view.box
     region = None if view.is_whole else {"x": x, "y": y, "width": width, "height": height}
-    try:
-        return str(await perform(machine, "read_screen_text", region=region)) or "(no text)"  # type: ignore[arg-type]
-    except KeyError:
-        raise QaError("screens cannot be read here", hint="look at the picture") from None
+    text = str(await perform(machine, "read_screen_text", region=region)) or "(no text)"
+    return Reply(text=f"{vm.name}: screen {frame.describe()}\n{text}")
