@@ -319,11 +319,17 @@ class Freezing(Power):
             factor=self.setup.factor,
         )
 
+    async def pause(self) -> None:
+        """Stop the machine's processors; its clock stands still."""
+        async with self._changing:  # a freeze stops them too, and lets them go on
+            await super().pause()
+
     async def resume(self) -> None:
         """Let a paused machine go on."""
-        await super().resume()
-        if self._stale:
-            await self._awake()
+        async with self._changing:
+            await super().resume()
+            if self._stale:
+                await self._awake()
 
     async def _let_go(self) -> None:
         """Hold no frozen states any more."""

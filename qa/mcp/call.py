@@ -114,17 +114,17 @@ class Call:
 
         Args:
             own: this call began it: when the client cancels the call, the job ends too.
-            cursor: output behind it is enough.
+            cursor: output behind it is enough, where the job has output.
         """
         until = time.monotonic() + min(wait_s, LONGEST_WAIT)
         try:
             while job.running and (left := until - time.monotonic()) > 0:
                 step = min(SIGN_OF_LIFE, left)
-                if cursor is None:
+                if cursor is None or job.output is None:
                     await self.jobs.wait(job, step)
                 else:
                     await self.jobs.wait_for_output(job, cursor, step)
-                    if job.output and job.output.size > cursor:
+                    if job.output.size > cursor:
                         break
                 if job.running and until > time.monotonic():
                     await self.tell(time.monotonic() - self.began, f"{job.what}: {job.said or 'under way'}")

@@ -23,7 +23,7 @@ from mcp.server.runner import modern_error_data, serve_dual_era_loop, serve_one
 from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
 from mcp.shared.message import SessionMessage
 from mcp.shared.transport_context import TransportContext
-from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
 
 from qa.mcp.wire import Refused, Wire
 
@@ -122,14 +122,20 @@ class _Talk:
                 elif self._is_question_before_all(message):
                     await self._answer(await self._discover(message))
                 else:
-                    if isinstance(message, JSONRPCRequest):
-                        self._unanswered.add(message.id)
+                    self._expect(message)
                     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                         await server.send(SessionMessage(message))
             with anyio.move_on_after(LAST_ANSWERS_S):  # the library drops what is under way when its input ends
                 while self._unanswered:
                     self._answered = anyio.Event()
                     await self._answered.wait()
+
+    def _expect(self, message: JSONRPCMessage) -> None:
+        """Note which answers are to come: what the client cancels has none."""
+        if isinstance(message, JSONRPCRequest):
+            self._unanswered.add(message.id)
+        elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._unanswered.discard((message.params or {}).get("requestId"))
 
     async def _answer(self, message: JSONRPCMessage) -> None:
         with suppress(OSError):

@@ -196,10 +196,10 @@ class Jobs:
 
     async def wait_for_output(self, job: Job, cursor: int, wait_s: float) -> None:
         """Wait until it has printed something behind ``cursor`` or has ended, but no longer than ``wait_s`` seconds."""
-        if job.output is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await job.output.news(cursor)
+        assert job.output is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await job.output.news(cursor)
 
     async def cancel(self, job: Job) -> None:
         """End it, and wait until it has cleaned up. One that has ended stays as it is."""

@@ -407,3 +407,15 @@ async def test_after_new_ssh_host_keys_the_next_one_that_is_shown_counts(machine
         machine._power = None
     assert machine.setup.ssh.host_key is None
     assert machine.setup.ssh.key is access.key
+
+
+async def test_pausing_and_letting_go_wait_for_a_freeze_which_does_both_itself(machine: Machine, tmp_path: Path) -> None:
+    async with powered(tmp_path) as guest:
+        machine._power = guest.power
+        async with machine._changing:
+            waiting = [asyncio.create_task(work) for work in (machine.pause(), machine.resume())]
+            assert await asyncio.wait(waiting, timeout=0.05) == (set(), set(waiting))
+            assert guest.qmp.requests == []
+        await asyncio.gather(*waiting)
+        assert (guest.qmp.requests, guest.power.paused) == (["stop", "cont"], False)
+        machine._power = None

@@ -79,6 +79,19 @@ async def test_a_folder_is_copied_out_again_to_its_own_place(
 # long work
 
 
+async def test_a_cursor_into_a_job_without_output_lets_everything_else_go_on(agent: Agent) -> None:
+    gone_on = asyncio.Event()
+
+    async def work(_: Job) -> Reply:
+        await asyncio.sleep(0.01)
+        gone_on.set()
+        return Reply({"done": True})
+
+    job = agent.call().start("work", work)
+    reply = await agent("vm_wait", job=job.id, cursor=0, wait_s=10)
+    assert (reply.data["done"], gone_on.is_set(), agent.told) == (True, True, [])
+
+
 class Slow:
     """Stands for verbs of a machine, and takes its time."""
 

@@ -105,6 +105,7 @@ async def _use(call: Call, vm: Vm, machine: Machine, arguments: InputArguments) 
         await perform(machine, "send_key", keys=keys, layout=arguments.layout)
     if arguments.power and arguments.power != "boot":
         await perform(machine, arguments.power)
+        vm.note = ""  # why it was paused before
     if machine.power_state == "off":
         return Reply({"vm": vm.name, "state": vm.state, "why": vm.why, "next": "vm_input power=boot switches it on again"})
     frame, still = await settled(machine, before)
