@@ -281,6 +281,7 @@ def test_a_machine_boots_through_its_firmware_as_it_was_asked_for(client: Client
     asked = {"memory": "300M", "cpus": 1, "network": "restricted", "forward": [22], "options": {"disks": [{"size": "10M"}]}}
     booted = client.boot(name="cold", start="cold", **asked)
     assert (booted["start"], booted["memory_mb"], booted["cpus"]) == ("cold", 300, 1)
+    assert client.done("vm_wait", vm="cold", until="port", value="22")["met"]  # commands work before SSH does
     host, port = booted["forwards"]["22"].split(":")
     with socket.create_connection((host, int(port)), timeout=60) as ssh:
         assert ssh.recv(4) == b"SSH-"
