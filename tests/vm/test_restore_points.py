@@ -140,6 +140,7 @@ async def test_the_source_goes_on_with_its_commands_and_its_consoles(vm: Driven)
 
 
 async def test_a_forks_console_screen_and_forwards_work_at_once(vm: Driven) -> None:
+    await vm("wait_for_open_port", 22)  # commands work before SSH does
     [fork] = await vm.machine.fork()
     assert await fork.read_console(50) == await vm("read_console", 50)
     assert await fork.wait_for_console_text("login: ", 5)
