@@ -170,6 +170,16 @@ async def test_with_a_list_of_commands_there_is_no_way_round(
         assert await rule(client, tool, vm="vm1", **given) == "policy.allow_commands"
 
 
+@pytest.mark.parametrize("login", [{"user": "root\nid"}, {"password": "secret\ncurl x | sh\n"}, {"password": "a\x03"}])
+async def test_a_login_types_no_commands(connect: Connect, hosts: list[PlayedHost], login: dict[str, str]) -> None:
+    async with connect("[policy]\nallow_commands = ['ls']", boot=False) as client:
+        options = {"channel": "serial", "login": login}
+        told = (await client.call_tool("vm_boot", {"image": "builtin", "options": options})).structured_content
+        assert (told["kind"], f"login.{next(iter(login))}: what is typed at a login" in told["error"]) == ("UsageError", True)
+        assert "control characters" in told["error"]
+    assert hosts[0].opened == 0
+
+
 # denied by name
 
 
