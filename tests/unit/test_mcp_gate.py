@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from desks import PlayedHost, PlayedMachine, play
 from mcp import Client
+from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, ElicitResult, ErrorData
 
 from qa.mcp import server
 from qa.mcp.grants import Offer
@@ -325,8 +327,6 @@ async def test_a_question_is_written_down_as_one_and_not_as_an_error(connect: Co
     asked: list[str] = []
 
     async def answer(_: Any, params: Any) -> Any:
-        from mcp_types import ElicitResult
-
         asked.append(params.message)
         return ElicitResult(action="accept", content={"confirm": True})
 
@@ -336,6 +336,41 @@ async def test_a_question_is_written_down_as_one_and_not_as_an_error(connect: Co
     assert len(asked) == 1
     outcomes = [line["outcome"] for line in lines(home) if line["tool"] == "vm_destroy"]
     assert outcomes == ["asked", "ok"]
+
+
+async def has_no_window(*_: Any) -> Any:
+    return ErrorData(code=INTERNAL_ERROR, message="no window to ask in")
+
+
+async def ill_formed(*_: Any, **__: Any) -> ElicitResult:
+    """What the library makes of such an answer; its own client sends none."""
+    return ElicitResult.model_validate({"action": "perhaps"})
+
+
+@pytest.mark.parametrize(
+    "why", ["the client says: no window to ask in", "the client's answer does not fit the protocol (action)"]
+)
+async def test_a_question_that_does_not_reach_the_user_is_no_yes_and_no_defect(
+    connect: Connect,
+    home: Paths,
+    hosts: list[PlayedHost],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    why: str,
+) -> None:
+    if "protocol" in why:
+        monkeypatch.setattr(ServerSession, "elicit_form", ill_formed)
+    async with connect(elicitation_callback=has_no_window, mode="legacy") as client:
+        for force in (False, True):
+            told = (await client.call_tool("vm_destroy", {"vm": "vm1", "force": force})).structured_content
+            assert (told["kind"], told.get("rule")) == ("PolicyRefused", "policy.confirm")
+            assert "could not be put to the user: Destroy the machine vm1" in told["error"]
+            assert why in told["error"]
+            assert "force counts for nothing" in told["next"]
+        assert hosts[0].open == ["vm1"]
+    assert "Traceback" not in capsys.readouterr().err
+    outcomes = [line["outcome"] for line in lines(home) if line["tool"] == "vm_destroy"]
+    assert outcomes[:2] == ["refused", "refused"]
 
 
 async def test_machines_that_end_with_the_server_are_written_down(connect: Connect, home: Paths) -> None:
