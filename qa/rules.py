@@ -4,7 +4,6 @@ of the configuration file. `qa.operations.gate` holds to them.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from qa.deadline import parse_duration
 from qa.errors import UsageError
+from qa.patterns import compile_pattern
 from qa.sizes import Size
 
 TOOLSETS = ("machines", "images", "templates", "scripts")
@@ -30,9 +30,9 @@ DEFAULT_MACHINES = 16
 
 def _expression(text: str) -> str:
     try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from error
+        compile_pattern(text)
+    except UsageError as error:
+        raise ValueError(f"is wrong: {error.message}") from error
     return text
 
 
