@@ -147,6 +147,63 @@ async def test_a_new_file_outside_of_the_servers_folder_is_asked_about(
     assert copied[1:] == [tmp_path / "etc" / "new", tmp_path / "etc" / "more"]
 
 
+@pytest.mark.parametrize(
+    ("target", "lands", "asked"),
+    [
+        ("nix/..", "x", ""),
+        ("nix/../", "x", ""),
+        ("nix/../new", "new", ""),
+        ("nix/../src/main.c", "src/main.c", "Replace {project}/src/main.c on this host?"),
+        ("nix/../src", "src/x", ""),
+        ("src/../src/main.c", "src/main.c", "Replace {project}/src/main.c on this host?"),
+        ("nix/../../etc/new", "../etc/new", "Write to {etc}/new on this host"),
+        ("../project/nix/../.git/hooks/x", ".git/hooks/x", "Write to {project}/.git/hooks/x on this host"),
+        ("way/main.c", "src/main.c", "Replace {project}/src/main.c on this host?"),
+    ],
+)
+async def test_what_is_asked_about_a_path_is_true_of_the_place_where_the_copy_comes(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, lands: str, asked: str
+) -> None:
+    copied: list[Path] = []
+
+    async def copy_out(_: PlayedMachine, source: str, final: Path, timeout: float) -> None:
+        copied.append(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        assert not final.is_dir()
+        final.write_text(source)
+
+    monkeypatch.setattr(PlayedMachine, "copy_out", copy_out, raising=False)
+    project, etc = tmp_path / "project", tmp_path / "etc"
+    for folder in (project / "src", project / ".git", etc):
+        folder.mkdir()
+    (project / "src" / "main.c").write_text("precious")
+    (project / "way").symlink_to("src")
+    out: dict[str, Any] = {"vm": "vm1", "direction": "from_vm", "source": "/x", "target": f"{project}/{target}"}
+    async with connect("[policy]\nprotect_home = 'none'") as client:
+        told = (await client.call_tool("vm_copy", out)).structured_content
+        if asked:
+            assert told["rule"] == "policy.confirm"
+            assert asked.format(project=project, etc=etc) in told["error"]
+            assert copied == []
+            assert (project / "src" / "main.c").read_text() == "precious"
+            told = (await client.call_tool("vm_copy", {**out, "force": True})).structured_content
+    assert copied == [(project / lands).resolve()]
+    assert told["target"] == str(copied[0])
+
+
+async def test_the_folder_of_the_server_is_replaced_by_no_copy(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect() as client:
+        monkeypatch.chdir(tmp_path / "project")
+        given = {"vm": "vm1", "direction": "from_vm", "source": "/x/project", "target": str(tmp_path), "force": True}
+        told = (await client.call_tool("vm_copy", given)).structured_content
+        assert "this program works in it" in told["error"]
+        results = (await client.call_tool("vm_list", {})).structured_content["machines"][0]["folder"]
+        given |= {"source": "/x/vm1", "target": ".."}
+        assert f"{results} cannot be replaced" in (await client.call_tool("vm_copy", given)).structured_content["error"]
+
+
 # commands
 
 

@@ -83,6 +83,7 @@ async def test_a_script_of_an_agent_asks_nobody_about_its_own_machines(world: Wo
         ("new", "mcp", "error"),
         ("project/new", "mcp", "passed"),
         ("project/taken", "mcp", "error"),
+        ("project/nix/../taken", "mcp", "error"),
         ("taken", "run", "passed"),
         ("new", "run", "passed"),
     ],
@@ -98,7 +99,8 @@ async def test_a_script_of_an_agent_replaces_no_files_of_this_host_and_makes_non
     way = replace(way, gate=way.gate.at(tmp_path / "project", theirs=lambda _: (world.folder.path,)))
     result = await world.run(read_steps(tmp_path, f"- copy_from: {{source: /root/x, target: {tmp_path / target}}}"), door=way)
     assert result.outcome == outcome
-    there = (tmp_path / target).read_text() if (tmp_path / target).exists() else ""
+    place = (tmp_path / target).resolve()
+    there = place.read_text() if place.exists() else ""
     assert there == ("/root/x" if outcome == "passed" else "precious" if "taken" in target else "")
     if outcome == "error":
         assert "results folder" in result.hint

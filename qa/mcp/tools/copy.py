@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -19,6 +19,7 @@ from qa.mcp.verbs import perform
 from qa.operations.calls import INTO_GUESTS, Facts
 from qa.operations.jobs import Job
 from qa.operations.vm import Vm
+from qa.places import is_there, place
 
 
 class CopyArguments(ToolArguments):
@@ -61,11 +62,11 @@ class VmCopy(Tool[CopyArguments]):
         """See Tool."""
         vm = call.vm(arguments.vm)
         machine = vm.machine
+        path = _on_host(vm, arguments) if arguments.direction == "from_vm" else None
 
         async def work(job: Job) -> Reply:
-            if arguments.direction == "from_vm":
+            if path is not None:
                 assert arguments.source
-                path = _on_host(vm, arguments)
                 await machine.copy_out(arguments.source, path, arguments.timeout_s)
                 return Reply({"vm": vm.name, "source": arguments.source, "target": str(path), "bytes": await _size(path)})
             assert arguments.target
@@ -84,24 +85,20 @@ class VmCopy(Tool[CopyArguments]):
 def _writing(vm: Vm, arguments: CopyArguments) -> Facts:
     """What is there already, be it a whole folder, is replaced; in the machine's own folder nobody minds."""
     target = _on_host(vm, arguments)
-    if not target.exists() or target.resolve().is_relative_to(vm.results.resolve()):
+    if target.is_relative_to(vm.results) or not is_there(target):
         return Facts(writes=(target,), force=arguments.force, verbs=("copy_from",))
     question = f"Replace {target} on this host?"
     return Facts("destroy", writes=(target,), question=question, force=arguments.force, verbs=("copy_from",))
 
 
 def _from_host(call: Call, source: str) -> Path:
-    return call.desk.base_folder / Path(source).expanduser()
+    return place(call.desk.base_folder, source)
 
 
 def _on_host(vm: Vm, arguments: CopyArguments) -> Path:
-    """What the copy will be. A target that ends with / is a folder to put it in, as an existing one is."""
+    """What the copy will be."""
     assert arguments.source
-    name = PurePosixPath(arguments.source).name
-    if arguments.target is None:
-        return vm.results / "files" / name
-    target = vm.results / Path(arguments.target).expanduser()
-    return target / name if arguments.target.endswith("/") else landing(target, arguments.source)
+    return landing(vm.results, arguments.target or "files/", arguments.source)
 
 
 async def _write(vm: Vm, content: str, target: str, timeout_s: float) -> Reply:
