@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from qa.deadline import parse_duration
 from qa.errors import UsageError
 from qa.patterns import compile_pattern
+from qa.places import read_path
 from qa.sizes import Size
 
 TOOLSETS = ("machines", "images", "templates", "scripts")
@@ -36,8 +37,15 @@ def _expression(text: str) -> str:
     return text
 
 
+def _path(path: Path) -> Path:
+    try:
+        return read_path(path)
+    except UsageError as error:
+        raise ValueError(f"is wrong: {error.message}") from error
+
+
 def _folder(path: Path) -> Path:
-    expanded = path.expanduser()
+    expanded = _path(path)
     if not expanded.is_absolute():
         raise ValueError("should be an absolute path, or begin with ~/")
     return expanded
@@ -53,6 +61,7 @@ def _duration(value: Any) -> Any:
 
 
 Expression = Annotated[str, AfterValidator(_expression)]
+AnyPath = Annotated[Path, AfterValidator(_path)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 Seconds = Annotated[float, BeforeValidator(_duration, json_schema_input_type=float | str), Field(gt=0)]
 

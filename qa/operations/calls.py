@@ -11,7 +11,7 @@ from qa.guest.copying import landing
 from qa.images.resolve import is_path
 from qa.operations.operation import Operation
 from qa.operations.options import MachineOptions
-from qa.places import is_there
+from qa.places import is_there, place
 from qa.rules import Whom
 
 Effect = Literal["read", "change", "destroy"]
@@ -116,14 +116,18 @@ def _other_ways(operation: Operation) -> tuple[str, ...]:
 
 
 def boot_facts(image: str, options: MachineOptions, cloud_init: Mapping[str, Any] | None, base_folder: Path) -> Facts:
-    """What booting a machine does."""
+    """What booting a machine does.
+
+    Raises:
+        UsageError: an image is at no path that there can be.
+    """
     images = [image, *(str(disk.path) for disk in options.disks if disk.path is not None)]
     return Facts(
-        reads=tuple(base_folder / Path(one).expanduser() for one in images if names_file(one, base_folder)),
+        reads=tuple(place(base_folder, one) for one in images if names_file(one, base_folder)),
         other_ways=("cloud_init",) if cloud_init else (),
     )
 
 
 def names_file(image: str, base_folder: Path) -> bool:
     """Whether an image's name may be a file's of this host, and not only a name of the cache or the catalogue, or a URL."""
-    return "://" not in image and (is_path(image) or (base_folder / image).exists())
+    return "://" not in image and (is_path(image) or is_there(base_folder / image))

@@ -380,6 +380,75 @@ async def test_resources_that_are_not_there_are_written_down(connect: Connect, h
     assert [(line["tool"], line["outcome"]) for line in lines(home)] == [("read_resource", "error")]
 
 
+UNUSABLE = ["~nobody-of-that-name/x", "/" + "a" * 300, "a\0b.raw"]
+TAKING_PATHS: list[tuple[str, dict[str, Any]]] = [
+    ("vm_boot", {"image": "{}"}),
+    ("vm_boot", {"image": "builtin", "options": {"disks": [{"path": "{}"}]}}),
+    ("vm_copy", {"vm": "vm1", "direction": "to_vm", "source": "{}", "target": "/x"}),
+    ("vm_copy", {"vm": "vm1", "direction": "from_vm", "source": "/x", "target": "{}"}),
+    ("script_check", {"script": "{}"}),
+    ("script_run", {"script": "{}"}),
+    ("image_info", {"image": "{}"}),
+    ("image_convert", {"image": "{}", "target": "new.raw"}),
+    ("image_convert", {"image": "disk.raw", "target": "{}", "replace": True}),
+    ("image_overlay", {"image": "disk.raw", "target": "{}"}),
+    ("image_resize", {"image": "{}", "size": "1G"}),
+]
+
+
+def filled(value: Any, path: str) -> Any:
+    """``value`` with ``path`` in it."""
+    if isinstance(value, dict):
+        return {name: filled(one, path) for name, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, path) for one in value]
+    return path if value == "{}" else value
+
+
+async def mistake(client: Client, capsys: pytest.CaptureFixture[str], tool: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a call that is wrong in itself."""
+    result = await client.call_tool(tool, given)
+    assert result.is_error
+    assert "Traceback" not in capsys.readouterr().err
+    told: dict[str, Any] = result.structured_content
+    assert told["kind"] != "Defect", told
+    return told
+
+
+@pytest.mark.parametrize("path", UNUSABLE, ids=lambda path: repr(path)[:10])
+@pytest.mark.parametrize(("tool", "given"), TAKING_PATHS, ids=lambda one: str(one)[:40])
+async def test_a_path_that_there_cannot_be_is_a_mistake_and_written_down(
+    connect: Connect, home: Paths, capsys: pytest.CaptureFixture[str], tool: str, given: dict[str, Any], path: str
+) -> None:
+    async with connect() as client:
+        told = await mistake(client, capsys, tool, filled(given, path))
+    assert "is no path of this host" in told["error"]
+    outcomes = [line["outcome"] for line in lines(home) if line["tool"] == tool and "by_itself" not in line["result"]]
+    assert outcomes[-1] in {"error", "refused"}
+    assert len(outcomes) == (2 if tool == "vm_boot" else 1)
+
+
+async def test_a_name_that_is_too_long_for_a_file_is_no_image(
+    connect: Connect, home: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with connect(boot=False) as client:
+        for tool in ("vm_boot", "image_info"):
+            assert "File name too long" in (await mistake(client, capsys, tool, {"image": "a" * 300}))["error"]
+    assert [line["outcome"] for line in lines(home)] == ["error", "error"]
+
+
+async def test_a_defect_in_judging_a_call_is_written_down_as_well(
+    connect: Connect, home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("qa.mcp.tools.boot.boot_facts", broken)
+    async with connect(boot=False) as client:
+        assert (await client.call_tool("vm_boot", {"image": "builtin"})).structured_content["kind"] == "Defect"
+    assert [(line["outcome"], line["result"]) for line in lines(home)] == [("error", {"error": "ZeroDivisionError"})]
+
+
 async def test_a_question_is_written_down_as_one_and_not_as_an_error(connect: Connect, home: Paths) -> None:
     asked: list[str] = []
 

@@ -107,6 +107,14 @@ async def test_a_script_of_an_agent_replaces_no_files_of_this_host_and_makes_non
         assert json.loads(home.audit.read_text())["outcome"] == "refused"
 
 
+async def test_a_step_whose_target_there_cannot_be_is_written_down(world: World, tmp_path: Path, home: Paths) -> None:
+    steps = "- copy_from: {source: /root/x, target: ~nobody-of-that-name/x}"
+    result = await world.run(read_steps(tmp_path, steps), door=door(home, "mcp", audit="all"))
+    assert (result.outcome, result.exit_status) == ("error", 2)
+    assert "the home folder of ~nobody-of-that-name is not known" in result.reason
+    assert json.loads(home.audit.read_text())["outcome"] == "error"
+
+
 async def test_a_script_of_an_agent_may_replace_what_it_has_written_itself(world: World, tmp_path: Path, home: Paths) -> None:
     twice = "- copy_from: {source: /root/x, target: log}\n- copy_from: {source: /root/y, target: log}"
     way = door(home, "mcp")
