@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -19,7 +21,7 @@ from qa.mcp.verbs import perform
 from qa.operations.calls import INTO_GUESTS, Facts
 from qa.operations.jobs import Job
 from qa.operations.vm import Vm
-from qa.places import is_there, place
+from qa.places import followed, is_there, place
 
 
 class CopyArguments(ToolArguments):
@@ -75,7 +77,9 @@ class VmCopy(Tool[CopyArguments]):
             assert arguments.source
             source = _from_host(call, arguments.source)
             await perform(machine, "copy_to", source=source, target=arguments.target, timeout=arguments.timeout_s)
-            return Reply({"vm": vm.name, "source": str(source), "target": arguments.target, "bytes": await _size(source)})
+            return Reply(
+                {"vm": vm.name, "source": str(source), "target": arguments.target, "bytes": await _size(followed(source))}
+            )
 
         way = "into" if arguments.direction == "to_vm" else "out of"
         job = call.start(f"copy {way} {vm.name}", work, vm=vm)
@@ -113,11 +117,15 @@ async def _write(vm: Vm, content: str, target: str, timeout_s: float) -> Reply:
 
 
 async def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Bytes of a file, or of all files in a folder; a link counts itself, and what has gone meanwhile counts nothing."""
 
     def count() -> int:
-        if path.is_dir():
-            return sum(one.lstat().st_size for one in path.rglob("*") if not one.is_dir())
-        return path.stat().st_size
+        total = 0
+        with suppress(OSError):
+            inside = path.is_dir() and not path.is_symlink()
+            for one in path.rglob("*") if inside else [path]:
+                found = one.lstat()
+                total += 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+        return total
 
     return await asyncio.to_thread(count)
