@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from qa.deadline import DEFAULT_TCG_FACTOR
 from qa.errors import UsageError
 from qa.paths import Paths
-from qa.rules import Audit, Limits, Policy
+from qa.rules import AnyPath, Audit, Limits, Policy
 from qa.sizes import Size
 
 MAX_JOBS = 64
@@ -40,13 +40,15 @@ class Config(BaseModel):
 
     accel: Literal["auto", "kvm", "tcg"] = Field("auto", description="Accelerator: kvm (hardware), tcg (software) or what works.")
     require_kvm: bool = Field(False, description="Refuse to run when KVM does not work, instead of using software emulation.")
-    qemu: Path | None = Field(None, description="The QEMU program, where it is not the one found in PATH.")
-    out: Path = Field(Path("results"), description="Folder in which each run makes its results folder.")
+    qemu: AnyPath | None = Field(None, description="The QEMU program, where it is not the one found in PATH.")
+    out: AnyPath = Field(Path("results"), description="Folder in which each run makes its results folder.")
     jobs: Jobs = Field(
         "auto", description="How many runs at once, 1 to 64; auto: as many as this host has memory and processors for."
     )
     film: bool = Field(True, description="Keep a film of what machines show in a run.")
-    snapshots: Path | None = Field(None, description="Folder of frozen machines; `snapshots` in the cache where it is not given.")
+    snapshots: AnyPath | None = Field(
+        None, description="Folder of frozen machines; `snapshots` in the cache where it is not given."
+    )
     snapshot_limit: Size | None = Field(
         None,
         description="How much frozen machines may take on the disk, for example 20G; where it is not given 20 GiB, or half of "

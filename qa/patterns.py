@@ -15,6 +15,10 @@ SEARCH_LIMIT_S = 2.0
 repeats, such as ``(a+)+$``, would take longer than any guest lives, and no deadline ends it: nothing else runs meanwhile."""
 
 
+SHOWN = 120
+"""Letters of an expression, and of what is wrong with it, that an error quotes."""
+
+
 class _TooLong(Exception):
     """The search is cut short."""
 
@@ -27,8 +31,15 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """
     try:
         return re.compile(pattern, re.MULTILINE)
-    except re.error as error:
-        raise UsageError(f"{pattern!r} is not a regular expression: {error}") from error
+    except RecursionError:
+        wrong = "it is nested too deeply"
+    except (re.error, OverflowError, ValueError) as error:  # numbers that are too large, flags that exclude each other
+        wrong = str(error)
+    raise UsageError(f"{_short(pattern)!r} is not a regular expression: {_short(wrong)}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 @contextmanager
@@ -52,7 +63,7 @@ def in_time(*patterns: str) -> Iterator[None]:
     try:
         yield
     except _TooLong:
-        shown = ", ".join(map(repr, patterns))
+        shown = ", ".join(repr(_short(pattern)) for pattern in patterns)
         hint = "let no part that repeats be repeated itself: (a+)+ is a+"
         raise UsageError(f"the search for {shown} was given up after {SEARCH_LIMIT_S:g} s of computing", hint=hint) from None
     finally:

@@ -4,7 +4,6 @@ of the configuration file. `qa.operations.gate` holds to them.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from qa.deadline import parse_duration
 from qa.errors import UsageError
+from qa.patterns import compile_pattern
+from qa.places import read_path
 from qa.sizes import Size
 
 TOOLSETS = ("machines", "images", "templates", "scripts")
@@ -30,14 +31,21 @@ DEFAULT_MACHINES = 16
 
 def _expression(text: str) -> str:
     try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from error
+        compile_pattern(text)
+    except UsageError as error:
+        raise ValueError(f"is wrong: {error.message}") from error
     return text
 
 
+def _path(path: Path) -> Path:
+    try:
+        return read_path(path)
+    except UsageError as error:
+        raise ValueError(f"is wrong: {error.message}") from error
+
+
 def _folder(path: Path) -> Path:
-    expanded = path.expanduser()
+    expanded = _path(path)
     if not expanded.is_absolute():
         raise ValueError("should be an absolute path, or begin with ~/")
     return expanded
@@ -53,6 +61,7 @@ def _duration(value: Any) -> Any:
 
 
 Expression = Annotated[str, AfterValidator(_expression)]
+AnyPath = Annotated[Path, AfterValidator(_path)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 Seconds = Annotated[float, BeforeValidator(_duration, json_schema_input_type=float | str), Field(gt=0)]
 

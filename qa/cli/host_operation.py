@@ -102,7 +102,10 @@ def _run(one: HostOperation, given: dict[str, Any], yes: bool) -> Any:
 
     async def work(bus: Bus) -> Any:
         bench = Bench(paths, config, bus, Path.cwd())
-        facts = replace(one.facts(bench, arguments), force=yes)
+
+        def facts() -> Facts:
+            return replace(one.facts(bench, arguments), force=yes)
+
         return await _call(paths, config, one.name, lambda: one(bench, arguments), facts=facts, arguments=by_name(arguments))
 
     return run_until_done(work)
@@ -124,7 +127,13 @@ def through_gate(name: str, facts: Facts, arguments: Mapping[str, Any], work: Ca
 
 
 async def _call(
-    paths: Paths, config: Config, name: str, run: Callable[[], Awaitable[T]], *, facts: Facts, arguments: Mapping[str, Any]
+    paths: Paths,
+    config: Config,
+    name: str,
+    run: Callable[[], Awaitable[T]],
+    *,
+    facts: Facts | Callable[[], Facts],
+    arguments: Mapping[str, Any],
 ) -> T:
     import os
 

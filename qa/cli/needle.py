@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qa.errors import HostError, UsageError
+from qa.places import is_folder
 
 if TYPE_CHECKING:
     from qa.screen.needle import Needle
@@ -55,7 +56,7 @@ def check(
 
 def _all_of(paths: Iterable[Path]) -> Iterable[Path]:
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             yield path.with_suffix(".json") if path.suffix == ".png" else path
             continue
         inside = sorted(path.rglob("*.json"))

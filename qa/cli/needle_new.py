@@ -8,6 +8,7 @@ from typing import Any
 
 from qa.cli.needle_source import Source
 from qa.errors import UsageError
+from qa.places import is_there
 from qa.screen.needle import read_json, read_needle
 from qa.screen.needle_file import add_click, check_description, check_name, parse_area, parse_exclude, write_needle
 from qa.screen.picture import frame_from_picture
@@ -34,11 +35,12 @@ def make(name: str, folder: Path, source: Source, wish: Wish, *, edit: bool, for
     path = folder / f"{name}.json"
     source.check()
     anew = source.given
-    if path.exists() and anew and not force:
+    taken = is_there(path)
+    if taken and anew and not force:
         raise UsageError(
             f"there is a needle {path} already", hint="--force replaces it; --edit without a picture changes its areas"
         )
-    if not anew and not (edit and path.exists()):
+    if not anew and not (edit and taken):
         raise UsageError(
             "there is no picture to make it of", hint="--from RESULTS, --from SHOT.png, --image IMAGE, or --resume RESULTS"
         )

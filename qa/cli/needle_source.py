@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qa.errors import DeadlineExceeded, QaError, UsageError
+from qa.places import is_folder
 from qa.screen.picture import frame_from_picture, read_picture
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Source:
             raise UsageError(f"{' and '.join(pictures)} are two pictures", hint="take one of them")
         if self.step is not None and self.at is not None:
             raise UsageError("--step and --at are two moments", hint="take one of them")
-        of_run = self.origin is not None and self.origin.is_dir()
+        of_run = self.origin is not None and is_folder(self.origin)
         for option, given, right, needed in (
             ("--step", self.step is not None, of_run, "--from RESULTS"),
             ("--at", self.at is not None, of_run, "--from RESULTS"),
@@ -81,7 +82,7 @@ class Source:
         if self.image or self.resume:
             return asyncio.run(self._screen())
         assert self.origin
-        if not self.origin.is_dir():
+        if not is_folder(self.origin):
             return frame_from_picture(self.origin)
         if self.at is not None:
             return _film_at(self.origin, self.at, self.on)

@@ -17,6 +17,7 @@ from qa.cli.enter import enter
 from qa.cli.entering import Entering, read_kept_script, with_entering
 from qa.cli.output import print_error, print_json
 from qa.errors import Interrupted, QaError, UsageError
+from qa.places import is_file, read_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -224,12 +225,12 @@ def _from_here(image: str | None) -> str | None:
     """A path on the command line is meant from the current folder, one in a script from the script's."""
     if image is None or "://" in image:
         return image
-    path = Path(image).expanduser()
+    path = read_path(image)
     try:
         Path.cwd()
     except FileNotFoundError:
         raise UsageError("the current folder is gone", hint="change to one that is there") from None
-    return str(path.absolute()) if "/" in image or (path.suffix and path.is_file()) else image
+    return str(path.absolute()) if "/" in image or (path.suffix and is_file(path)) else image
 
 
 class Lasting:

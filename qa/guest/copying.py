@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 from qa.deadline import Deadline
 from qa.errors import CheckFailed, DeadlineExceeded, NoSpace, QaError, UsageError
 from qa.guest.channel import Channel, CommandResult
+from qa.places import followed, is_dead_link, is_folder, is_there, place
 
 if sys.version_info >= (3, 12):
     import tarfile
@@ -34,9 +35,9 @@ async def copy_to(channel: Channel, source: Path, target: str, deadline: Deadlin
         UsageError: there is no such file on this host.
         CheckFailed: the guest refused it; with its words.
     """
-    if not source.exists():
+    if not is_there(source):
         raise UsageError(f"{source} does not exist on this host")
-    if source.is_dir():
+    if is_folder(source):
         into, member = (target + source.name if target.endswith("/") else target), "."
     elif target.endswith("/") or (await channel.run(f"[ -d {shlex.quote(target)} ]", limit=deadline.remaining)).exit_code == 0:
         into, member = target, source.name
@@ -66,11 +67,44 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def landing(target: Path, source: str) -> Path:
-    """What a copy of ``source`` of a guest will be on this host: an existing folder is what it is put into."""
-    target = target.expanduser()
+def landing(folder: Path, target: str | Path, source: str) -> Path:
+    """What a copy of ``source`` of a guest will be on this host: all links and ``..`` are followed here, so that who judges the
+    path and who makes the copy mean the same, whatever comes into being on the way there.
+
+    Args:
+        folder: where a relative target begins, and where the copy's machine leaves what it leaves.
+        target: the copy itself. An existing folder is what it is put into, and so is a text that ends with ``/``.
+
+    Raises:
+        UsageError: source or target is none, or the copy would replace a folder that we are in.
+    """
+    name, around = _name_of(source), followed(folder)
+    final = _end_of(place(folder, target), around)
+    if str(target).endswith("/") or is_folder(final):
+        final = _end_of(final / name, around)
+    if any(here.is_relative_to(final) for here in (around, *_current_folder())):
+        raise UsageError(f"{final} cannot be replaced by a copy: this program works in it", hint="copy it to another place")
+    return folder / final.relative_to(around) if final.is_relative_to(around) else final
+
+
+def _end_of(path: Path, around: Path) -> Path:
+    """Where ``path`` leads. A link in ``around`` that leads nowhere is the copy of one, and replaced as others are."""
+    spot = followed(path.parent) / path.name
+    return spot if spot.is_relative_to(around) and is_dead_link(spot) else followed(path)
+
+
+def _name_of(source: str) -> str:
     name = PurePosixPath(source).name
-    return target / name if name and target.is_dir() else target
+    if not name or name == "..":
+        raise UsageError(f"{source!r} names no file or folder", hint="name one in the guest, such as /var/log")
+    return name
+
+
+def _current_folder() -> tuple[Path, ...]:
+    try:
+        return (Path.cwd(),)
+    except FileNotFoundError:  # it is gone
+        return ()
 
 
 async def copy_from(channel: Channel, source: str, final: Path, deadline: Deadline) -> list[str]:
@@ -83,9 +117,7 @@ async def copy_from(channel: Channel, source: str, final: Path, deadline: Deadli
         CheckFailed: it does not exist there, or what came is no archive.
         NoSpace: this host's disk is full.
     """
-    name = PurePosixPath(source).name
-    if not name or name == "..":
-        raise UsageError(f"{source!r} names no file or folder")
+    _name_of(source)
     command = (
         f'p=$(readlink -f -- {shlex.quote(source)}) && [ -e "$p" ] || p={shlex.quote(source)}; '
         'd=${p%/*}; [ "$d" != "$p" ] || d=.; cd "${d:-/}" && tar -cf - -- "${p##*/}"'

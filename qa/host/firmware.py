@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from qa.errors import FirmwareMissing
 from qa.host.packages import install_hint
+from qa.places import read_path
 
 FOLDERS = (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware"))
 """The system's folders, weakest first; the user's own (``$XDG_CONFIG_HOME/qemu/firmware``) comes after them."""
@@ -73,7 +74,7 @@ class _Unsuitable(Exception):
 def descriptor_folders(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """The folders that are searched, weakest first. ``ANIMA_QA_FIRMWARE_DIR`` replaces them all."""
     if only := environment.get("ANIMA_QA_FIRMWARE_DIR"):
-        return (Path(only).expanduser().absolute(),)
+        return (read_path(only).absolute(),)
     configured = environment.get("XDG_CONFIG_HOME", "")
     try:
         user = Path(configured) if Path(configured).is_absolute() else Path.home() / ".config"

@@ -19,6 +19,7 @@ from qa.host.files import write_atomically
 from qa.host.packages import install_hint
 from qa.host.probe import ask
 from qa.paths import Paths
+from qa.places import is_folder, is_there
 
 OLDEST = (7, 2, 0)
 """The oldest QEMU that is supported: that of Debian 12."""
@@ -95,14 +96,14 @@ def _locate(explicit: Path | None) -> Path:
         if found := next(filter(None, map(shutil.which, NAMES)), None):
             return Path(found).absolute()
         raise ToolMissing("QEMU is not installed (looked for " + " and ".join(NAMES) + ")", hint=install_hint("qemu"))
-    path = explicit.expanduser()
-    if len(path.parts) == 1 and not path.exists() and (found := shutil.which(str(path))):
+    path = explicit
+    if len(path.parts) == 1 and not is_there(path) and (found := shutil.which(str(path))):
         path = Path(found)
     path = path.absolute()
     named = "the setting qemu (--qemu, ANIMA_QA_QEMU or config.toml) names it"
-    if path.is_dir():
+    if is_folder(path):
         raise HostError(f"{path} is a folder, not a QEMU program", hint=named)
-    if not path.exists():
+    if not is_there(path):
         raise ToolMissing(f"there is no QEMU at {path}", hint=f"{named}; or {install_hint('qemu')}")
     if not os.access(path, os.X_OK):
         raise HostError(f"{path} is not executable", hint=named)

@@ -14,6 +14,7 @@ from qa.images.image import Image
 from qa.images.placing import new_file
 from qa.images.probe import Probe, probe
 from qa.images.tools import find_tool, require, run_long_tool
+from qa.places import is_there
 from qa.sizes import format_size
 
 Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhdx"]
@@ -119,7 +120,7 @@ def _is_rounded(made: Probe, image: Image) -> bool:
 
 
 def _check_other(image: Image, target: Path) -> None:
-    if target.exists() and target.samefile(image.path):
+    if is_there(target) and target.samefile(image.path):
         raise UsageError(f"{target} is the image itself", hint="name another file")
 
 

@@ -84,7 +84,7 @@ def backing_chain(path: Path) -> tuple[Path, ...]:
             raise ImageError(f"{path} builds on more than {_LONGEST_CHAIN} files, or on itself")
         try:
             others = read_header(current).others
-        except OSError:
+        except (OSError, ValueError):  # a name with a null byte: whoever judges it says so
             continue
         for name in others:
             if _SCHEME.match(name) or name == _SOMEWHERE:

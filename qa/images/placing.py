@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from qa.errors import HostError, ImageError, NoSpace, UsageError
+from qa.places import is_file, is_folder, is_there
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
@@ -43,13 +44,14 @@ async def new_file(target: Path, *, replace: bool = False) -> AsyncIterator[Path
 
 
 def _check_target(target: Path, replace: bool) -> None:
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise UsageError(f"there is no folder {target.parent}", hint="make it first")
+    taken = is_there(target)
     if target.is_symlink():
         raise UsageError(f"{target} is a link", hint="name the file that it leads to, or another one")
-    if target.exists() and not target.is_file():
+    if taken and not is_file(target):
         raise UsageError(f"{target} is a folder or a device, and an image is a file", hint="name a file")
-    if target.exists() and not replace:
+    if taken and not replace:
         raise UsageError(f"there is a file {target} already", hint="name another one, or say that it is to be replaced")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise HostError(f"{target.parent} cannot be written to", hint="name a folder that is yours")

@@ -14,6 +14,7 @@ from qa.images.pull import pull, pull_url
 from qa.images.recipes import build, recipes
 from qa.images.store import Store
 from qa.paths import Paths
+from qa.places import is_there, place
 
 DEFAULT_MEMORY = 1 << 30
 """Bytes for an image that nothing is known of: what common cloud images boot with."""
@@ -33,6 +34,7 @@ async def resolve(reference: str, *, paths: Paths, bus: Bus, base_folder: Path, 
 
     Raises:
         ImageNotFound: it means nothing; the hint has the nearest name.
+        UsageError: it is no path that there can be.
         ImageRefused, ImageError, NoSpace, HostError: see `probe`, `build` and `pull` of this package.
     """
     if reference in recipes():
@@ -44,8 +46,8 @@ async def resolve(reference: str, *, paths: Paths, bus: Bus, base_folder: Path, 
             return entry.image(reference)
         if reference in catalogue():
             return (await pull(reference, paths=paths, bus=bus)).image(reference)
-    path = base_folder / Path(reference).expanduser()
-    if not is_path(reference) and not path.exists():
+    path = place(base_folder, reference)
+    if not is_path(reference) and not is_there(path):
         raise _unknown(reference, paths)
     return await _file(reference, path, allow_backing)
 

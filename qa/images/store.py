@@ -126,7 +126,7 @@ class Store:
         """
         if (entry := self.find(name)) is not None:
             return entry
-        if (folder := self.root / name).parent == self.root and folder.is_dir():
+        if folder := next((one for one in self.folders() if one.name == name), None):
             return self.open(folder)
         raise ImageNotFound(f"the image cache has no {name!r}", hint="anima-qa image list shows what it has")
 

@@ -90,7 +90,7 @@ class Commands(MachineBase):
         timeout: Duration = COPY_LIMIT,
     ) -> Path:
         """Copy a file or a folder out of the guest, with its modes. It appears on the host whole or not at all."""
-        final = copying.landing(self.setup.results / target, source)
+        final = copying.landing(self.setup.results, target, source)
         await self.copy_out(source, final, timeout)
         return final
 

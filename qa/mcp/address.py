@@ -52,23 +52,45 @@ class Address:
 
 
 def read_address(text: str, environment: Mapping[str, str] = os.environ) -> Address:
-    """The address of ``[HOST:]PORT``; an empty text is the default, whose port ``QA_MCP_PORT`` may change.
+    """The address of ``[HOST:]PORT``, or of a host alone; an IPv6 address before a port stands in brackets: ``[::1]:8090``.
+
+    Without a port it is the default one, which ``QA_MCP_PORT`` may change.
 
     Raises:
         UsageError: it is none.
     """
-    host, _, port = text.rpartition(":")
+    host, port = _split(text)
     origin = text
-    if text and not host and not port.isdecimal() and not text.startswith(":"):
-        host, port = text, ""
     if not port:
         origin = environment.get(PORT_VARIABLE, "")
         port = origin or str(DEFAULT_PORT)
-    if not port.isdecimal() or not 0 <= int(port) <= 65535:
+    if not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         raise UsageError(
             f"{origin!r} is not a port to listen on", hint="write --http 8090, --http 0.0.0.0:8090, or QA_MCP_PORT=8090"
         )
-    return Address(host.removeprefix("[").removesuffix("]") or DEFAULT_HOST, int(port))
+    return Address(host or DEFAULT_HOST, int(port))
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Host and port as they are written, without brackets; empty where there is none."""
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        if closed and _is_ipv6(host) and rest[:1] in {"", ":"}:
+            return host, rest[1:]
+    elif _is_ipv6(text):
+        return text, ""
+    elif text.count(":") <= 1 and not {"[", "]"} & set(text):
+        host, colon, port = text.rpartition(":")
+        return (host, port) if colon or port.isdecimal() else (port, "")
+    raise UsageError(f"{text!r} is no address to listen on", hint="write --http HOST:PORT, and an IPv6 address as [::1]:8090")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.request_state import compact_json
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
     CallToolRequestParams,
     ElicitRequest,
@@ -15,10 +16,14 @@ from mcp_types import (
     InputRequiredResult,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
+from qa.errors import PolicyRefused
 from qa.operations.gate import Ask, Asked
 
 _KEY = "confirm"
+_SAID = 200
+"""Letters of a client's own words that are told."""
 _FORM: dict[str, Any] = {
     "type": "object",
     "properties": {"confirm": {"type": "boolean", "title": "Do it", "description": "It cannot be undone.", "default": False}},
@@ -50,10 +55,25 @@ def way_to_ask(context: ServerRequestContext[Any, Any], params: CallToolRequestP
 def _now(context: ServerRequestContext[Any, Any]) -> Ask:
     async def ask(question: str) -> bool:
         form = _form(question)
-        answer = await context.session.elicit_form(form.message, form.requested_schema, related_request_id=context.request_id)
+        try:
+            answer = await context.session.elicit_form(form.message, form.requested_schema, related_request_id=context.request_id)
+        except MCPError as error:
+            raise _unasked(question, f"the client says: {error.message[:_SAID] or 'nothing'}") from error
+        except ValidationError as error:
+            wrong = ".".join(str(part) for part in error.errors()[0]["loc"]) or "all of it"
+            raise _unasked(question, f"the client's answer does not fit the protocol ({wrong[:_SAID]})") from error
         return _is_yes(answer)
 
     return ask
+
+
+def _unasked(question: str, why: str) -> PolicyRefused:
+    """Nobody has answered. The client has said that it asks, so the agent's word does not stand for the user's here either."""
+    return PolicyRefused(
+        f"this needs a confirmation, and the question could not be put to the user: {question} ({why})",
+        rule="policy.confirm",
+        hint="tell the user: a client that says that it can ask must ask; force counts for nothing there",
+    )
 
 
 def _later(params: CallToolRequestParams) -> Ask:

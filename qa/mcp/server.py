@@ -236,12 +236,12 @@ async def _through_gate(
 def _prepare(
     tool: Tool[Any], call: Call, given: dict[str, Any], *, can_ask: bool
 ) -> tuple[Callable[[], Awaitable[Reply]], Facts]:
-    """What is run, and what the gate must know of it. A mistake in the arguments is raised behind the gate, so that it is
-    written down as well."""
+    """What is run, and what the gate must know of it. A mistake in the arguments, or a defect of ours that they bring about, is
+    raised behind the gate, so that it is written down as well."""
     try:
         arguments = tool.parse(given)
         facts = tool.facts(call, arguments)
-    except QaError as error:
+    except Exception as error:
         mistake = error
 
         async def complain() -> Reply:

@@ -8,6 +8,7 @@ from pathlib import Path
 from qa.config import Config
 from qa.events import Bus
 from qa.paths import Paths
+from qa.places import place
 
 
 @dataclass(frozen=True)
@@ -20,5 +21,9 @@ class Bench:
     base_folder: Path
 
     def place(self, path: str | Path) -> Path:
-        """Where ``path`` is."""
-        return self.base_folder / Path(path).expanduser()
+        """Where ``path`` is.
+
+        Raises:
+            UsageError: it is none.
+        """
+        return place(self.base_folder, path)

@@ -11,6 +11,7 @@ from qa.guest.copying import landing
 from qa.images.resolve import is_path
 from qa.operations.operation import Operation
 from qa.operations.options import MachineOptions
+from qa.places import is_there, place
 from qa.rules import Whom
 
 Effect = Literal["read", "change", "destroy"]
@@ -86,11 +87,15 @@ def facts_of(operation: Operation, arguments: Mapping[str, Any], *, results: Pat
     Args:
         results: where relative paths of files that it writes begin; what is in there may be replaced.
         force: nobody is to be asked.
+
+    Raises:
+        UsageError: it names a path that there cannot be.
     """
+    folder = results or Path()
     paths = tuple(value for value in arguments.values() if isinstance(value, Path))
     writes = operation.name in _OUT_OF_GUESTS
-    targets = tuple(landing((results or Path()) / path, str(arguments.get("source", ""))) for path in paths) if writes else ()
-    replaced = [str(target) for target in targets if target.exists() and not (results and _is_in(target, results))]
+    targets = tuple(landing(folder, path, str(arguments.get("source", ""))) for path in paths) if writes else ()
+    replaced = [str(target) for target in targets if not (results and target.is_relative_to(results)) and is_there(target)]
     return Facts(
         effect="destroy" if replaced else effect_of(operation),
         commands=tuple(str(value) for name, value in arguments.items() if name == "command"),
@@ -110,19 +115,19 @@ def _other_ways(operation: Operation) -> tuple[str, ...]:
     return (BY_HAND,) if operation.group == "hands" and operation.name not in _TYPING else ()
 
 
-def _is_in(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
-
-
 def boot_facts(image: str, options: MachineOptions, cloud_init: Mapping[str, Any] | None, base_folder: Path) -> Facts:
-    """What booting a machine does."""
+    """What booting a machine does.
+
+    Raises:
+        UsageError: an image is at no path that there can be.
+    """
     images = [image, *(str(disk.path) for disk in options.disks if disk.path is not None)]
     return Facts(
-        reads=tuple(base_folder / Path(one).expanduser() for one in images if names_file(one, base_folder)),
+        reads=tuple(place(base_folder, one) for one in images if names_file(one, base_folder)),
         other_ways=("cloud_init",) if cloud_init else (),
     )
 
 
 def names_file(image: str, base_folder: Path) -> bool:
     """Whether an image's name may be a file's of this host, and not only a name of the cache or the catalogue, or a URL."""
-    return "://" not in image and (is_path(image) or (base_folder / image).exists())
+    return "://" not in image and (is_path(image) or is_there(base_folder / image))

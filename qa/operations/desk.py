@@ -258,9 +258,12 @@ class Desk:
         await vm.end(why)
 
     async def leave(self, client: str, why: str = "its client has gone") -> None:
-        """Destroy all machines of a client, and forget what was to be told to it."""
-        await to_its_end(self._end_all(self.of(client), why, unasked=True))
-        self._roll.forget(client)
+        """Destroy all machines of a client, and forget what was to be told to it. Its folder stays, and is nobody's any more."""
+        try:
+            await to_its_end(self._end_all(self.of(client), why, unasked=True))
+        finally:
+            self._roll.forget(client)
+            self._folders.pop(client, None)
 
     # how
 
@@ -304,9 +307,11 @@ class Desk:
             await asyncio.wait([asyncio.create_task(end(vm)) for vm in vms], timeout=CLOSE_LIMIT_S)
 
     def _besides(self) -> tuple[tuple[Path, ...], int]:
-        """Folders and bytes that machines take beside those of their disks: logs, output and pictures, and restore points."""
-        points = sum(point.size for vm in self.of() for point in vm.facts().snapshots)
-        return tuple(self._folders.values()), points
+        """Folders and bytes that the machines that are there take beside those of their disks: logs, output and pictures, and
+        restore points. What others have left is not counted: nobody could make room by destroying a machine."""
+        vms = self.of()
+        points = sum(point.size for vm in vms for point in vm.facts().snapshots)
+        return tuple(vm.results for vm in vms), points
 
     def _place(self, vm: Vm) -> Place:
         return Place(

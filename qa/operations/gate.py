@@ -77,7 +77,7 @@ class Gate:
         name: str,
         run: Callable[[], Awaitable[T]],
         *,
-        facts: Facts,
+        facts: Facts | Callable[[], Facts],
         arguments: Mapping[str, Any] | None = None,
         reason: str = "",
         ask: Ask | None = None,
@@ -87,7 +87,7 @@ class Gate:
         """Make a call of the operation ``name``: hold it against the policy, ask where that is due, ``run`` it, write it down.
 
         Args:
-            facts: what it does.
+            facts: what it does; or what tells it, so that a mistake which keeps it from being told is written down as well.
             arguments: as they were given; secrets in them are masked in the log.
             reason: why the caller does it, in its own words.
             ask: how the person behind the caller is asked; None where there is no way to.
@@ -104,8 +104,9 @@ class Gate:
             await asyncio.to_thread(log.prepare)
         entry = _Entry(caller, name, masked(arguments or {}, tool=name, hide=self.audit.hide), mask_text(reason))
         try:
-            self.judge.check(caller, name, facts)
-            await self._confirm(caller, name, facts, ask, unasked)
+            known = facts() if callable(facts) else facts
+            self.judge.check(caller, name, known)
+            await self._confirm(caller, name, known, ask, unasked)
             result = await run()
         except BaseException as error:
             if log:
@@ -159,7 +160,12 @@ class Door:
     caller: Caller = Caller("run")  # noqa: RUF009  # it never changes
 
     async def call(
-        self, name: str, run: Callable[[], Awaitable[T]], *, facts: Facts, arguments: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        run: Callable[[], Awaitable[T]],
+        *,
+        facts: Facts | Callable[[], Facts],
+        arguments: Mapping[str, Any] | None = None,
     ) -> T:
         """See `Gate.call`."""
         return await self.gate.call(self.caller, name, run, facts=facts, arguments=arguments, unasked=_IN_SCRIPTS)

@@ -21,6 +21,7 @@ from qa.images.resolve import is_path, resolve
 from qa.images.store import Entry, Store
 from qa.operations.bench import Bench
 from qa.operations.calls import Facts, names_file
+from qa.places import is_there
 from qa.sizes import Size, format_size
 
 ImageName = Annotated[
@@ -70,7 +71,7 @@ async def image_info(bench: Bench, image: ImageName, *, backing: Backing = False
         return facts_of_entry(Store.of(bench.paths).get(image), fully=True)
     except ImageNotFound as error:
         path = bench.place(image)
-        if not path.exists():
+        if not is_there(path):
             error.hint = how_to_get(image) or error.hint
             raise
         return _made(path, await probe(path, allow_backing=backing))
@@ -145,7 +146,7 @@ def reads_image(bench: Bench, arguments: Mapping[str, Any]) -> Facts:
 def makes_image(bench: Bench, arguments: Mapping[str, Any]) -> Facts:
     """It makes a file, or replaces one."""
     target = bench.place(arguments["target"])
-    replaces = bool(arguments["replace"]) and target.exists()
+    replaces = bool(arguments["replace"]) and is_there(target)
     question = f"replace {target}?" if replaces else ""
     return Facts(
         "destroy" if replaces else "change", "images", reads=_files(bench, arguments), writes=(target,), question=question

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,8 +38,16 @@ def _menu_time(value: Any) -> float:
     return seconds
 
 
+def _one_line(text: str) -> str:
+    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in text):
+        raise ValueError("what is typed at a login has no line breaks or other control characters: write it as one line")
+    return text
+
+
 BootMenu = Annotated[float, BeforeValidator(_menu_time, json_schema_input_type=float | str)]
 Memory = Annotated[Size, AfterValidator(_enough_memory)]
+Line = Annotated[str, AfterValidator(_one_line)]
+"""A text that is typed at a prompt: a second line in it would be a command in the shell behind the prompt."""
 
 
 class Options(BaseModel):
@@ -50,8 +59,8 @@ class Options(BaseModel):
 class LoginOptions(Options):
     """A user of the guest, for guests that offer nothing but a login prompt on the serial console."""
 
-    user: str = Field("root", min_length=1)
-    password: str = ""
+    user: Line = Field("root", min_length=1)
+    password: Line = ""
 
 
 class DiskOptions(Options):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from qa.deadline import format_duration
 from qa.errors import CheckFailed, DeadlineExceeded, UsageError
-from qa.patterns import in_time
+from qa.patterns import compile_pattern, in_time
 from qa.scenario.results import CommandOutcome
 from qa.scenario.schema import Expect
 
@@ -71,8 +70,9 @@ def check_expectations(expect: Expect, result: Any) -> None:
 
 
 def _is_in(text: str, pattern: str) -> bool:
+    wanted = compile_pattern(pattern)
     with in_time(pattern):
-        return re.search(pattern, text, re.MULTILINE) is not None
+        return wanted.search(text) is not None
 
 
 def shorten(text: str, limit: int = KEPT) -> str:

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa.errors import UsageError
+from qa.errors import PolicyRefused, UsageError
 from qa.paths import data_folder
+from qa.places import is_folder, place
 from qa.scenario.problems import Problem
 from qa.scenario.schema import ScriptModel
 from qa.scenario.source import KeyPath, Source
@@ -35,14 +36,23 @@ def needle_folders(
             if folder.is_dir():
                 may_read(folder)
     else:
-        own = [here / folder.expanduser() for folder in model.needles]
-        for number, folder in enumerate(own):
-            may_read(folder)
-            if not folder.is_dir():
-                problems.append(
-                    source.problem(("needles", number), f"there is no folder {folder}", "its path begins at the script")
-                )
+        own = []
+        for number, name in enumerate(model.needles):
+            try:
+                own.append(_folder(here, name, may_read))
+            except PolicyRefused:
+                raise
+            except UsageError as error:
+                problems.append(source.problem(("needles", number), error.message, error.hint))
     return (*own, data_folder("screenshots"))
+
+
+def _folder(here: Path, name: Path, may_read: Callable[[Path], object]) -> Path:
+    folder = place(here, name)
+    may_read(folder)
+    if not is_folder(folder):
+        raise UsageError(f"there is no folder {folder}", hint="its path begins at the script")
+    return folder
 
 
 @dataclass(frozen=True)

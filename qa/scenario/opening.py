@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from qa.errors import UsageError
@@ -85,7 +86,7 @@ class HostMachines:
             self._blueprints[name] = await self.door.call(
                 "boot",
                 lambda: self.host.blueprint(name, image, options, cloud_init, place=place, bus=self.bus),
-                facts=boot_facts(image, options, cloud_init, place.base_folder),
+                facts=partial(boot_facts, image, options, cloud_init, place.base_folder),
                 arguments={"vm": name, "image": image, "options": options, "cloud_init": cloud_init},
             )
         return self._blueprints[name]

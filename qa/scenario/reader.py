@@ -12,6 +12,7 @@ from typing import Any
 from qa.errors import ScriptError, UsageError
 from qa.operations.operation import Operation
 from qa.operations.options import MachineOptions
+from qa.places import place
 from qa.scenario.fit import fit, within
 from qa.scenario.keys import KeyCheck
 from qa.scenario.matrix import HARDWARE, Combination, read_matrix
@@ -254,14 +255,12 @@ def _plan_machines(source: Source, model: ScriptModel, given: Given, problems: l
             continue
         own = entry.model_dump(exclude_unset=True, exclude={"image", "cloud_init"})
         options = MachineOptions.model_validate({**model.machine.model_dump(exclude_unset=True), **own})
-        plans.append(
-            MachinePlan(
-                name,
-                image,
-                _from_folder(options, source.path.parent),
-                model.cloud_init if entry.cloud_init is None else entry.cloud_init,
-            )
-        )
+        try:
+            options = _from_folder(options, source.path.parent.absolute())
+        except UsageError as error:
+            at = ("machines", name, "disks") if "disks" in own else ("machine", "disks")
+            problems.append(source.problem(at, error.message, error.hint))
+        plans.append(MachinePlan(name, image, options, model.cloud_init if entry.cloud_init is None else entry.cloud_init))
     if given.image and model.machines and all(entry.image for entry in model.machines.values()):
         message = "--image has nothing to replace: every machine of this script has an image of its own"
         problems.append(source.problem(("machines",), message, key=True))
@@ -270,5 +269,5 @@ def _plan_machines(source: Source, model: ScriptModel, given: Given, problems: l
 
 def _from_folder(options: MachineOptions, folder: Path) -> MachineOptions:
     """Paths of disks are meant from the script's folder."""
-    disks = tuple(disk.model_copy(update={"path": folder / disk.path}) if disk.path else disk for disk in options.disks)
+    disks = tuple(disk.model_copy(update={"path": place(folder, disk.path)}) if disk.path else disk for disk in options.disks)
     return options.model_copy(update={"disks": disks})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qa.errors import SnapshotNotFound, SnapshotUnusable, UsageError
 from qa.operations.operation import Operation
+from qa.places import is_folder
 from qa.report.folder import ResultsFolder
 from qa.scenario.reader import Given, read_runs
 from qa.scenario.results import KeptResult, RunResult, StepResult
@@ -88,7 +89,7 @@ def read_kept(results: Path) -> KeptRun:
     Raises:
         UsageError: there is none, or nothing was kept of it.
     """
-    if not results.is_dir():
+    if not is_folder(results):
         hint = "name the folder that the run has printed; results/latest is the last one's"
         raise UsageError(f"there is no results folder {results}", hint=hint)
     folder = results.resolve()

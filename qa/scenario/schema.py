@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from qa.deadline import parse_duration
 from qa.errors import UsageError
 from qa.operations.options import MachineOptions
+from qa.patterns import compile_pattern
 
 MAX_ROUNDS = 10_000
 """Each round is kept in the results; a script that needs more wants a loop in the guest's shell."""
@@ -32,9 +32,9 @@ def _duration(value: Any) -> Any:
 
 def _pattern(value: Any) -> Any:
     try:
-        re.compile(str(value), re.MULTILINE)
-    except re.error as error:
-        raise ValueError(f"{value!r} is not a regular expression: {error}") from None
+        compile_pattern(str(value))
+    except UsageError as error:
+        raise ValueError(error.message) from None
     return value
 
 

@@ -115,8 +115,8 @@ def read_source(path: Path) -> Source:
         raise ScriptError(f"there is no script {path}", hint="give the path of a YAML file") from None
     except IsADirectoryError:
         raise ScriptError(f"{path} is a folder", hint=f"give the scripts in it: {path}/*.yaml") from None
-    except OSError as error:
-        raise ScriptError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise ScriptError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     return parse_source(path, content)
 
 

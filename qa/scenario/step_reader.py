@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from qa.errors import UsageError
 from qa.guest.channel import in_one_line
 from qa.operations.operation import Operation
+from qa.places import place
 from qa.scenario.conditions import ConditionError, parse_condition
 from qa.scenario.fit import fit, keys_of, within
 from qa.scenario.keys import KeyCheck
@@ -260,19 +262,23 @@ class StepReader:
         elif gives == "text" and {"exit_code", "stderr"} & modifiers.expect.model_fields_set:
             self._problem((*path, "expect"), f"{verb} gives text only", "expect: {stdout: ...} is what can be checked", key=True)
 
-    def _call(self, verb: str, arguments: Any, path: KeyPath, *, is_late: bool) -> Call:
+    def _call(self, verb: str, arguments: Any, path: KeyPath, *, is_late: bool) -> Call | None:
         if verb == "snapshot":
             self.reading.snapshots.append(None if is_late else str(arguments.name))
         elif verb == "restore":
             self.reading.restores.append((None if is_late else str(arguments.name), self.source, (*path, verb)))
-        return Call(self.reading.operations[verb], self._from_folder(arguments))
+        try:
+            return Call(self.reading.operations[verb], self._from_folder(arguments))
+        except UsageError as error:
+            self._problem((*path, verb, "source"), error.message, error.hint)
+            return None
 
     def _from_folder(self, arguments: Any) -> Any:
         """What is taken from this host is looked for in the folder of the file that says so."""
         source = getattr(arguments, "source", None)
         if not isinstance(source, Path):
             return arguments
-        return arguments.model_copy(update={"source": self.source.path.parent.absolute() / source.expanduser()})
+        return arguments.model_copy(update={"source": place(self.source.path.parent.absolute(), source)})
 
 
 def result_of(operation: Operation) -> str:

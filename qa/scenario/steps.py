@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from qa.deadline import Deadline
@@ -206,7 +207,7 @@ class StepRunner:
     async def _operate(self, running: Running, operation: Operation, arguments: Arguments) -> object:
         machine, given = self._machine(running), by_name(arguments)
         # The machines are the script's own, but the files of this host are not; a person has written down what shall be done.
-        facts = facts_of(operation, given, results=self.folder.path, force=not self.door.caller.is_agent)
+        facts = partial(facts_of, operation, given, results=self.folder.path, force=not self.door.caller.is_agent)
         where = {"vm": running.step.machine, **given}
         return await self.door.call(operation.name, lambda: operation(machine, arguments), facts=facts, arguments=where)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qa.errors import ScriptError
+from qa.errors import ScriptError, UsageError
+from qa.places import followed
 from qa.scenario.fit import fit, within
 from qa.scenario.problems import ScriptRejected
 from qa.scenario.schema import (
@@ -55,7 +56,12 @@ def read_structure(reader: StepReader, parsed: Any, value: Any, path: KeyPath) -
 def _include(reader: StepReader, arguments: IncludeArguments, path: KeyPath, value: Any) -> Group | None:
     where = (*path, "path") if isinstance(value, dict) else path
     file = reader.source.path.parent / arguments.path
-    resolved, stack, problems = file.resolve(), reader.reading.stack, reader.reading.problems
+    stack, problems = reader.reading.stack, reader.reading.problems
+    try:
+        resolved = followed(file)
+    except UsageError as error:
+        problems.append(reader.source.problem(where, error.message, error.hint))
+        return None
     if resolved in stack:
         chain = " -> ".join(one.name for one in (*stack[stack.index(resolved) :], resolved))
         problems.append(reader.source.problem(where, f"the files include each other in a circle: {chain}"))

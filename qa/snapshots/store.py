@@ -39,7 +39,7 @@ class Store(StoreFolder):
     @classmethod
     def of(cls, paths: Paths, config: Config) -> Store:
         """The user's."""
-        root = config.snapshots.expanduser().absolute() if config.snapshots else paths.snapshots
+        root = config.snapshots.absolute() if config.snapshots else paths.snapshots
         return cls(root, config.snapshot_limit)
 
     def get(self, snapshot: str) -> Entry:

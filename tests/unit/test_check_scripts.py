@@ -75,6 +75,10 @@ def test_five_mistakes_are_told_at_once_each_with_line_column_and_what_to_write(
         ("image: a\nvars: 3\nsteps: [reboot]", "2:7 'vars' must be a mapping"),
         ("image: a-${accel}\nsteps: [reboot]", "1:10 there is no variable 'accel' -> it is known only in steps"),
         ("image: a\nimage: b\nsteps: [reboot]", "2:1 'image' is given twice"),
+        (
+            'image: a\nmachine: {channel: serial, login: {password: "a\\nid"}}\nsteps: [reboot]',
+            "2:46 what is typed at a login has no line breaks",
+        ),
         ("image: a\ncloud_init: [a]\nsteps: [reboot]", "2:13 'cloud_init' must be a mapping"),
     ],
 )

@@ -53,6 +53,7 @@ def call(script: Script, number: int = 0) -> Call:
         ("- succeed: a\n  allow_failure: perhaps", "2:20 'allow_failure' must be true or false"),
         ("- succeed: a\n  on: server", "2:9 there is no machine 'server' -> there are: machine"),
         ("- succeed: a\n  expect: {stdout: '('}", "2:22 '(' is not a regular expression"),
+        ("- succeed: a\n  expect: {stdout: 'a{99999999999999}'}", "2:22 'a{99999999999999}' is not a regular expression"),
         ("- succeed: a\n  expect: {exitcode: 1}", "2:14 unknown key 'exitcode' of expect -> did you mean 'exit_code'?"),
         ("- reboot:\n  expect: {stdout: a}", "2:5 reboot has no output to expect anything of"),
         ("- read_console:\n  expect: {exit_code: 0}", "2:5 read_console gives text only"),

@@ -167,16 +167,69 @@ async def test_a_copy_that_takes_too_long(host: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "wanted"), [("new", "new"), ("there/", "there/a file"), ("there", "there/a file"), ("deep/er", "deep/er")]
+    ("target", "wanted"),
+    [
+        ("new", "new"),
+        ("there/", "there/a file"),
+        ("there", "there/a file"),
+        ("deep/er", "deep/er"),
+        ("deep/er/", "deep/er/a file"),
+        ("deep/..", "a file"),
+        ("deep/../", "a file"),
+        ("deep/../there", "there/a file"),
+        ("deep/../file", "file"),
+        ("way", "there/a file"),
+        ("way/../new", "new"),
+    ],
 )
 async def test_where_a_file_from_the_guest_arrives(guest: Path, host: Path, target: str, wanted: str) -> None:
     (guest / "a file").write_bytes(b"data")
     (guest / "a file").chmod(0o755)
     (host / "there").mkdir()
-    final = landing(host / target, f"{guest}/a file")
+    (host / "way").symlink_to("there")
+    before = {path for path in host.rglob("*") if path != host / wanted}
+    final = landing(host, target, f"{guest}/a file")
     assert final == host / wanted
+    assert landing(Path("/elsewhere"), f"{host}/{target}", f"{guest}/a file") == final
     assert await copy_from(LocalShell(), f"{guest}/a file", final, soon()) == []
     assert (final.read_bytes(), mode(final)) == (b"data", "0o755")
+    assert before <= set(host.rglob("*")), "nothing else is gone"
+
+
+def test_a_copy_replaces_no_folder_that_this_program_works_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("project/src", "run/results"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project" / "src")
+    for target, source in ((tmp_path, "/x/project"), (tmp_path / "project", "/x/src"), ("../..", "/x/run"), ("..", "/x/results")):
+        with pytest.raises(UsageError, match="cannot be replaced by a copy: this program works in it"):
+            landing(tmp_path / "run" / "results", target, source)
+    assert landing(tmp_path / "run" / "results", tmp_path, "/x/projects") == tmp_path / "projects"
+
+
+def test_what_lies_in_the_results_is_named_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "real" / "there").mkdir(parents=True)
+    (tmp_path / "results").symlink_to("real")
+    assert landing(tmp_path / "results", "there", "/x") == tmp_path / "results" / "there" / "x"
+    assert landing(tmp_path / "results", "../real/y", "/x") == tmp_path / "results" / "y"
+    (tmp_path / "way").symlink_to("real/z")
+    assert landing(tmp_path / "results", tmp_path / "way", "/x") == tmp_path / "results" / "z"
+
+
+async def test_a_link_that_leads_nowhere_is_copied_as_one_and_its_copy_replaced(guest: Path, host: Path) -> None:
+    (guest / "way").symlink_to("nowhere")
+    for _ in range(2):
+        final = landing(host, "files/", f"{guest}/way")
+        await copy_from(LocalShell(), f"{guest}/way", final, soon())
+        assert final == host / "files" / "way"
+        assert [path.name for path in final.parent.iterdir()] == ["way"]
+        assert final.readlink() == Path("nowhere")
+
+
+@pytest.mark.parametrize("target", ["~nobody-of-that-name/x", "a\0b", "a" * 300, "circle", "circle/x"])
+def test_a_target_that_there_cannot_be(host: Path, target: str) -> None:
+    (host / "circle").symlink_to("circle")
+    with pytest.raises(UsageError, match=r"is no path of this host|cannot be told what"):
+        landing(host, target, "/x")
 
 
 async def test_a_folder_from_the_guest_keeps_its_modes_and_links(guest: Path, host: Path) -> None:
@@ -214,6 +267,8 @@ async def test_a_copy_replaces_the_one_before(guest: Path, host: Path) -> None:
 async def test_a_source_without_a_name(source: str, host: Path) -> None:
     with pytest.raises(UsageError, match="names no file or folder"):
         await copy_from(LocalShell(), source, host / "x", soon())
+    with pytest.raises(UsageError, match="names no file or folder"):
+        landing(host, "x/", source)
 
 
 async def test_a_failed_copy_leaves_nothing_and_keeps_what_was_there(guest: Path, host: Path) -> None:

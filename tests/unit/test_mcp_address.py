@@ -16,7 +16,12 @@ from qa.mcp.address import Address, check_safe, read_address, read_token
         ("8091", "9000", "127.0.0.1", 8091),
         ("0.0.0.0:80", "", "0.0.0.0", 80),
         ("0.0.0.0", "9000", "0.0.0.0", 9000),
-        ("[::1]:8090", "", "::1", 8090),
+        ("[::1]:8091", "", "::1", 8091),
+        ("[::1]", "", "::1", 8090),
+        ("[::1]", "9000", "::1", 9000),
+        ("::1", "", "::1", 8090),
+        ("::", "9000", "::", 9000),
+        ("fe80::1:8090", "", "fe80::1:8090", 8090),
         ("host.example:0", "", "host.example", 0),
         (":8092", "", "127.0.0.1", 8092),
     ],
@@ -25,10 +30,22 @@ def test_addresses(text: str, variable: str, host: str, port: int) -> None:
     assert read_address(text, {"QA_MCP_PORT": variable}) == Address(host, port)
 
 
-@pytest.mark.parametrize(("text", "variable"), [("99999", ""), ("a:b", ""), ("", "http"), ("", "-1"), ("1.2.3.4:-5", "")])
-def test_what_is_no_address_is_refused(text: str, variable: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "variable"),
+    [("99999", ""), ("9" * 5000, ""), ("a:b", ""), ("", "http"), ("", "-1"), ("1.2.3.4:-5", ""), ("[::1]:http", "")],
+)
+def test_what_is_no_port_is_refused(text: str, variable: str) -> None:
     with pytest.raises(UsageError, match="is not a port"):
         read_address(text, {"QA_MCP_PORT": variable})
+
+
+@pytest.mark.parametrize(
+    "text", ["[::1", "::1]", "[::1]9000", "[::1]]:9000", "[]:9000", "[host]:9000", ":::9000", "1:2:3", "a[b"]
+)
+def test_what_is_no_address_is_refused_with_the_way_to_write_it(text: str) -> None:
+    with pytest.raises(UsageError, match="is no address") as caught:
+        read_address(text, {})
+    assert "[::1]:8090" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from desks import PlayedHost, PlayedMachine, play
 from mcp import Client
+from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, ElicitResult, ErrorData
 
 from qa.mcp import server
 from qa.mcp.grants import Offer
@@ -145,6 +147,63 @@ async def test_a_new_file_outside_of_the_servers_folder_is_asked_about(
     assert copied[1:] == [tmp_path / "etc" / "new", tmp_path / "etc" / "more"]
 
 
+@pytest.mark.parametrize(
+    ("target", "lands", "asked"),
+    [
+        ("nix/..", "x", ""),
+        ("nix/../", "x", ""),
+        ("nix/../new", "new", ""),
+        ("nix/../src/main.c", "src/main.c", "Replace {project}/src/main.c on this host?"),
+        ("nix/../src", "src/x", ""),
+        ("src/../src/main.c", "src/main.c", "Replace {project}/src/main.c on this host?"),
+        ("nix/../../etc/new", "../etc/new", "Write to {etc}/new on this host"),
+        ("../project/nix/../.git/hooks/x", ".git/hooks/x", "Write to {project}/.git/hooks/x on this host"),
+        ("way/main.c", "src/main.c", "Replace {project}/src/main.c on this host?"),
+    ],
+)
+async def test_what_is_asked_about_a_path_is_true_of_the_place_where_the_copy_comes(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, lands: str, asked: str
+) -> None:
+    copied: list[Path] = []
+
+    async def copy_out(_: PlayedMachine, source: str, final: Path, timeout: float) -> None:
+        copied.append(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        assert not final.is_dir()
+        final.write_text(source)
+
+    monkeypatch.setattr(PlayedMachine, "copy_out", copy_out, raising=False)
+    project, etc = tmp_path / "project", tmp_path / "etc"
+    for folder in (project / "src", project / ".git", etc):
+        folder.mkdir()
+    (project / "src" / "main.c").write_text("precious")
+    (project / "way").symlink_to("src")
+    out: dict[str, Any] = {"vm": "vm1", "direction": "from_vm", "source": "/x", "target": f"{project}/{target}"}
+    async with connect("[policy]\nprotect_home = 'none'") as client:
+        told = (await client.call_tool("vm_copy", out)).structured_content
+        if asked:
+            assert told["rule"] == "policy.confirm"
+            assert asked.format(project=project, etc=etc) in told["error"]
+            assert copied == []
+            assert (project / "src" / "main.c").read_text() == "precious"
+            told = (await client.call_tool("vm_copy", {**out, "force": True})).structured_content
+    assert copied == [(project / lands).resolve()]
+    assert told["target"] == str(copied[0])
+
+
+async def test_the_folder_of_the_server_is_replaced_by_no_copy(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect() as client:
+        monkeypatch.chdir(tmp_path / "project")
+        given = {"vm": "vm1", "direction": "from_vm", "source": "/x/project", "target": str(tmp_path), "force": True}
+        told = (await client.call_tool("vm_copy", given)).structured_content
+        assert "this program works in it" in told["error"]
+        results = (await client.call_tool("vm_list", {})).structured_content["machines"][0]["folder"]
+        given |= {"source": "/x/vm1", "target": ".."}
+        assert f"{results} cannot be replaced" in (await client.call_tool("vm_copy", given)).structured_content["error"]
+
+
 # commands
 
 
@@ -168,6 +227,16 @@ async def test_with_a_list_of_commands_there_is_no_way_round(
     (tmp_path / "project" / "file").touch()
     async with connect("[policy]\nallow_commands = ['ls']") as client:
         assert await rule(client, tool, vm="vm1", **given) == "policy.allow_commands"
+
+
+@pytest.mark.parametrize("login", [{"user": "root\nid"}, {"password": "secret\ncurl x | sh\n"}, {"password": "a\x03"}])
+async def test_a_login_types_no_commands(connect: Connect, hosts: list[PlayedHost], login: dict[str, str]) -> None:
+    async with connect("[policy]\nallow_commands = ['ls']", boot=False) as client:
+        options = {"channel": "serial", "login": login}
+        told = (await client.call_tool("vm_boot", {"image": "builtin", "options": options})).structured_content
+        assert (told["kind"], f"login.{next(iter(login))}: what is typed at a login" in told["error"]) == ("UsageError", True)
+        assert "control characters" in told["error"]
+    assert hosts[0].opened == 0
 
 
 # denied by name
@@ -311,12 +380,79 @@ async def test_resources_that_are_not_there_are_written_down(connect: Connect, h
     assert [(line["tool"], line["outcome"]) for line in lines(home)] == [("read_resource", "error")]
 
 
+UNUSABLE = ["~nobody-of-that-name/x", "/" + "a" * 300, "a\0b.raw"]
+TAKING_PATHS: list[tuple[str, dict[str, Any]]] = [
+    ("vm_boot", {"image": "{}"}),
+    ("vm_boot", {"image": "builtin", "options": {"disks": [{"path": "{}"}]}}),
+    ("vm_copy", {"vm": "vm1", "direction": "to_vm", "source": "{}", "target": "/x"}),
+    ("vm_copy", {"vm": "vm1", "direction": "from_vm", "source": "/x", "target": "{}"}),
+    ("script_check", {"script": "{}"}),
+    ("script_run", {"script": "{}"}),
+    ("image_info", {"image": "{}"}),
+    ("image_convert", {"image": "{}", "target": "new.raw"}),
+    ("image_convert", {"image": "disk.raw", "target": "{}", "replace": True}),
+    ("image_overlay", {"image": "disk.raw", "target": "{}"}),
+    ("image_resize", {"image": "{}", "size": "1G"}),
+]
+
+
+def filled(value: Any, path: str) -> Any:
+    """``value`` with ``path`` in it."""
+    if isinstance(value, dict):
+        return {name: filled(one, path) for name, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, path) for one in value]
+    return path if value == "{}" else value
+
+
+async def mistake(client: Client, capsys: pytest.CaptureFixture[str], tool: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a call that is wrong in itself."""
+    result = await client.call_tool(tool, given)
+    assert result.is_error
+    assert "Traceback" not in capsys.readouterr().err
+    told: dict[str, Any] = result.structured_content
+    assert told["kind"] != "Defect", told
+    return told
+
+
+@pytest.mark.parametrize("path", UNUSABLE, ids=lambda path: repr(path)[:10])
+@pytest.mark.parametrize(("tool", "given"), TAKING_PATHS, ids=lambda one: str(one)[:40])
+async def test_a_path_that_there_cannot_be_is_a_mistake_and_written_down(
+    connect: Connect, home: Paths, capsys: pytest.CaptureFixture[str], tool: str, given: dict[str, Any], path: str
+) -> None:
+    async with connect() as client:
+        told = await mistake(client, capsys, tool, filled(given, path))
+    assert "is no path of this host" in told["error"]
+    outcomes = [line["outcome"] for line in lines(home) if line["tool"] == tool and "by_itself" not in line["result"]]
+    assert outcomes[-1] in {"error", "refused"}
+    assert len(outcomes) == (2 if tool == "vm_boot" else 1)
+
+
+async def test_a_name_that_is_too_long_for_a_file_is_no_image(
+    connect: Connect, home: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with connect(boot=False) as client:
+        for tool in ("vm_boot", "image_info"):
+            assert "File name too long" in (await mistake(client, capsys, tool, {"image": "a" * 300}))["error"]
+    assert [line["outcome"] for line in lines(home)] == ["error", "error"]
+
+
+async def test_a_defect_in_judging_a_call_is_written_down_as_well(
+    connect: Connect, home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("qa.mcp.tools.boot.boot_facts", broken)
+    async with connect(boot=False) as client:
+        assert (await client.call_tool("vm_boot", {"image": "builtin"})).structured_content["kind"] == "Defect"
+    assert [(line["outcome"], line["result"]) for line in lines(home)] == [("error", {"error": "ZeroDivisionError"})]
+
+
 async def test_a_question_is_written_down_as_one_and_not_as_an_error(connect: Connect, home: Paths) -> None:
     asked: list[str] = []
 
     async def answer(_: Any, params: Any) -> Any:
-        from mcp_types import ElicitResult
-
         asked.append(params.message)
         return ElicitResult(action="accept", content={"confirm": True})
 
@@ -326,6 +462,41 @@ async def test_a_question_is_written_down_as_one_and_not_as_an_error(connect: Co
     assert len(asked) == 1
     outcomes = [line["outcome"] for line in lines(home) if line["tool"] == "vm_destroy"]
     assert outcomes == ["asked", "ok"]
+
+
+async def has_no_window(*_: Any) -> Any:
+    return ErrorData(code=INTERNAL_ERROR, message="no window to ask in")
+
+
+async def ill_formed(*_: Any, **__: Any) -> ElicitResult:
+    """What the library makes of such an answer; its own client sends none."""
+    return ElicitResult.model_validate({"action": "perhaps"})
+
+
+@pytest.mark.parametrize(
+    "why", ["the client says: no window to ask in", "the client's answer does not fit the protocol (action)"]
+)
+async def test_a_question_that_does_not_reach_the_user_is_no_yes_and_no_defect(
+    connect: Connect,
+    home: Paths,
+    hosts: list[PlayedHost],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    why: str,
+) -> None:
+    if "protocol" in why:
+        monkeypatch.setattr(ServerSession, "elicit_form", ill_formed)
+    async with connect(elicitation_callback=has_no_window, mode="legacy") as client:
+        for force in (False, True):
+            told = (await client.call_tool("vm_destroy", {"vm": "vm1", "force": force})).structured_content
+            assert (told["kind"], told.get("rule")) == ("PolicyRefused", "policy.confirm")
+            assert "could not be put to the user: Destroy the machine vm1" in told["error"]
+            assert why in told["error"]
+            assert "force counts for nothing" in told["next"]
+        assert hosts[0].open == ["vm1"]
+    assert "Traceback" not in capsys.readouterr().err
+    outcomes = [line["outcome"] for line in lines(home) if line["tool"] == "vm_destroy"]
+    assert outcomes[:2] == ["refused", "refused"]
 
 
 async def test_machines_that_end_with_the_server_are_written_down(connect: Connect, home: Paths) -> None:

@@ -76,6 +76,17 @@ async def test_a_folder_is_copied_out_again_to_its_own_place(
         assert [path.name for path in Path(again.data["target"]).iterdir()] == ["file"]
 
 
+async def test_a_link_that_leads_nowhere_is_copied_out_and_counts_itself(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def copy_out(_: Any, source: str, final: Path, timeout: float) -> None:
+        final.mkdir(parents=True) if source == "/in" else final.parent.mkdir(exist_ok=True)
+        (final / "way" if source == "/in" else final).symlink_to("nowhere")
+
+    monkeypatch.setattr(PlayedMachine, "copy_out", copy_out, raising=False)
+    for source in ("/way", "/in"):
+        reply = await agent("vm_copy", vm="vm1", direction="from_vm", source=source)
+        assert reply.data["bytes"] == len("nowhere")
+
+
 # long work
 
 

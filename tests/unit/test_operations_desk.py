@@ -410,7 +410,7 @@ async def test_what_machines_leave_and_can_go_back_to_counts_as_theirs(home: Pat
     async with desk:
         vm = await desk.boot("a", "builtin")
         assert desk.quota.used() == 0
-        (desk.folder_of("a") / "output").write_bytes(b"x" * (600 << 10))
+        (vm.results / "output").write_bytes(b"x" * (600 << 10))
         assert 600 << 10 <= desk.quota.used() < 700 << 10
         assert isinstance(vm.machine, PlayedMachine)
         await desk.save(vm, "s")
@@ -419,6 +419,30 @@ async def test_what_machines_leave_and_can_go_back_to_counts_as_theirs(home: Pat
             await desk.boot("a", "builtin")
         desk._caretaker.look()
         await until(lambda: vm.state == "paused")
+
+
+async def test_what_is_left_of_machines_and_clients_that_are_gone_keeps_no_machine_from_booting(home: Paths) -> None:
+    desk, _ = played(home, limited(disk="1M"))
+    home.work.mkdir(parents=True)
+    async with desk:
+        for ends in (desk.destroy, lambda vm: desk.leave(vm.client), desk.destroy):
+            vm = await desk.boot("a", "builtin")
+            (vm.results / "console.log").write_bytes(b"x" * (2 << 20))
+            assert desk.quota.used() >= 2 << 20
+            await ends(vm)
+            assert desk.quota.used() == 0
+            assert (vm.results / "console.log").exists(), "a person may want to look"
+
+
+async def test_a_client_that_has_gone_has_no_folder_and_a_later_one_of_its_name_gets_another(home: Paths) -> None:
+    desk, _ = played(home)
+    async with desk:
+        first = await desk.boot("a", "builtin")
+        await desk.leave("a")
+        assert desk.folders_of("a") == ()
+        later = await desk.boot("a", "builtin")
+        assert later.results.parent not in first.results.parents
+        assert desk.folders_of("a") == (later.results.parent,)
 
 
 async def test_two_clients_never_share_a_folder(home: Paths) -> None:

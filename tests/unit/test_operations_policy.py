@@ -389,6 +389,7 @@ def test_the_environment_has_no_say_in_the_policy(home: Paths) -> None:
     [
         ("[policy]\nread_onyl = true", "no setting 'policy.read_onyl'"),
         ("[policy]\nallow_commands = ['(']", "policy.allow_commands.*not a regular expression"),
+        ("[policy]\nallow_commands = ['a{99999999999999}']", "policy.allow_commands.*not a regular expression"),
         ("[policy]\nallow_paths = ['here']", "policy.allow_paths.*absolute path"),
         ("[policy]\ntoolsets = {image = 'read'}", "policy.toolsets"),
         ("[policy]\ntoolsets = {images = 'write'}", "policy.toolsets"),

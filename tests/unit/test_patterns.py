@@ -10,7 +10,7 @@ import pytest
 
 from qa import patterns
 from qa.errors import UsageError
-from qa.patterns import in_time
+from qa.patterns import compile_pattern, in_time
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,24 @@ def test_others_are_found_as_ever() -> None:
     with pytest.raises(KeyError), in_time("b"):
         raise KeyError
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("a(", "missing )"),
+        ("a{99999999999999}", "the repetition number is too large"),
+        ("a{" + "9" * 5000 + "}", "Exceeds the limit"),
+        ("(?a)(?u)x", "incompatible"),
+        ("(" * 3000 + ")" * 3000, "it is nested too deeply"),
+        ("(?P<" + "1" * 5000 + ">a)", "bad character in group name"),
+    ],
+)
+def test_what_is_none_is_told_in_a_few_words(pattern: str, why: str) -> None:
+    with pytest.raises(UsageError, match="is not a regular expression") as caught:
+        compile_pattern(pattern)
+    assert why in caught.value.message
+    assert len(caught.value.message) < 400
 
 
 def test_beside_the_main_thread_nothing_is_armed() -> None:

@@ -83,6 +83,7 @@ async def test_a_script_of_an_agent_asks_nobody_about_its_own_machines(world: Wo
         ("new", "mcp", "error"),
         ("project/new", "mcp", "passed"),
         ("project/taken", "mcp", "error"),
+        ("project/nix/../taken", "mcp", "error"),
         ("taken", "run", "passed"),
         ("new", "run", "passed"),
     ],
@@ -98,11 +99,20 @@ async def test_a_script_of_an_agent_replaces_no_files_of_this_host_and_makes_non
     way = replace(way, gate=way.gate.at(tmp_path / "project", theirs=lambda _: (world.folder.path,)))
     result = await world.run(read_steps(tmp_path, f"- copy_from: {{source: /root/x, target: {tmp_path / target}}}"), door=way)
     assert result.outcome == outcome
-    there = (tmp_path / target).read_text() if (tmp_path / target).exists() else ""
+    place = (tmp_path / target).resolve()
+    there = place.read_text() if place.exists() else ""
     assert there == ("/root/x" if outcome == "passed" else "precious" if "taken" in target else "")
     if outcome == "error":
         assert "results folder" in result.hint
         assert json.loads(home.audit.read_text())["outcome"] == "refused"
+
+
+async def test_a_step_whose_target_there_cannot_be_is_written_down(world: World, tmp_path: Path, home: Paths) -> None:
+    steps = "- copy_from: {source: /root/x, target: ~nobody-of-that-name/x}"
+    result = await world.run(read_steps(tmp_path, steps), door=door(home, "mcp", audit="all"))
+    assert (result.outcome, result.exit_status) == ("error", 2)
+    assert "the home folder of ~nobody-of-that-name is not known" in result.reason
+    assert json.loads(home.audit.read_text())["outcome"] == "error"
 
 
 async def test_a_script_of_an_agent_may_replace_what_it_has_written_itself(world: World, tmp_path: Path, home: Paths) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import tempfile
-from pathlib import Path, PurePosixPath
+from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -19,6 +21,7 @@ from qa.mcp.verbs import perform
 from qa.operations.calls import INTO_GUESTS, Facts
 from qa.operations.jobs import Job
 from qa.operations.vm import Vm
+from qa.places import followed, is_there, place
 
 
 class CopyArguments(ToolArguments):
@@ -61,11 +64,11 @@ class VmCopy(Tool[CopyArguments]):
         """See Tool."""
         vm = call.vm(arguments.vm)
         machine = vm.machine
+        path = _on_host(vm, arguments) if arguments.direction == "from_vm" else None
 
         async def work(job: Job) -> Reply:
-            if arguments.direction == "from_vm":
+            if path is not None:
                 assert arguments.source
-                path = _on_host(vm, arguments)
                 await machine.copy_out(arguments.source, path, arguments.timeout_s)
                 return Reply({"vm": vm.name, "source": arguments.source, "target": str(path), "bytes": await _size(path)})
             assert arguments.target
@@ -74,7 +77,9 @@ class VmCopy(Tool[CopyArguments]):
             assert arguments.source
             source = _from_host(call, arguments.source)
             await perform(machine, "copy_to", source=source, target=arguments.target, timeout=arguments.timeout_s)
-            return Reply({"vm": vm.name, "source": str(source), "target": arguments.target, "bytes": await _size(source)})
+            return Reply(
+                {"vm": vm.name, "source": str(source), "target": arguments.target, "bytes": await _size(followed(source))}
+            )
 
         way = "into" if arguments.direction == "to_vm" else "out of"
         job = call.start(f"copy {way} {vm.name}", work, vm=vm)
@@ -84,24 +89,20 @@ class VmCopy(Tool[CopyArguments]):
 def _writing(vm: Vm, arguments: CopyArguments) -> Facts:
     """What is there already, be it a whole folder, is replaced; in the machine's own folder nobody minds."""
     target = _on_host(vm, arguments)
-    if not target.exists() or target.resolve().is_relative_to(vm.results.resolve()):
+    if target.is_relative_to(vm.results) or not is_there(target):
         return Facts(writes=(target,), force=arguments.force, verbs=("copy_from",))
     question = f"Replace {target} on this host?"
     return Facts("destroy", writes=(target,), question=question, force=arguments.force, verbs=("copy_from",))
 
 
 def _from_host(call: Call, source: str) -> Path:
-    return call.desk.base_folder / Path(source).expanduser()
+    return place(call.desk.base_folder, source)
 
 
 def _on_host(vm: Vm, arguments: CopyArguments) -> Path:
-    """What the copy will be. A target that ends with / is a folder to put it in, as an existing one is."""
+    """What the copy will be."""
     assert arguments.source
-    name = PurePosixPath(arguments.source).name
-    if arguments.target is None:
-        return vm.results / "files" / name
-    target = vm.results / Path(arguments.target).expanduser()
-    return target / name if arguments.target.endswith("/") else landing(target, arguments.source)
+    return landing(vm.results, arguments.target or "files/", arguments.source)
 
 
 async def _write(vm: Vm, content: str, target: str, timeout_s: float) -> Reply:
@@ -116,11 +117,15 @@ async def _write(vm: Vm, content: str, target: str, timeout_s: float) -> Reply:
 
 
 async def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Bytes of a file, or of all files in a folder; a link counts itself, and what has gone meanwhile counts nothing."""
 
     def count() -> int:
-        if path.is_dir():
-            return sum(one.lstat().st_size for one in path.rglob("*") if not one.is_dir())
-        return path.stat().st_size
+        total = 0
+        with suppress(OSError):
+            inside = path.is_dir() and not path.is_symlink()
+            for one in path.rglob("*") if inside else [path]:
+                found = one.lstat()
+                total += 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+        return total
 
     return await asyncio.to_thread(count)

@@ -23,6 +23,7 @@ from qa.operations import CATALOGUE
 from qa.operations.calls import Facts
 from qa.operations.gate import Door
 from qa.operations.jobs import Job
+from qa.places import place
 from qa.scenario.batch import Ended, run_scripts
 from qa.scenario.needs import needs_on
 from qa.scenario.opening import describe, open_on
@@ -108,18 +109,14 @@ class ScriptRun(Tool[RunArguments]):
 def _reads(call: Call, arguments: ScriptArguments) -> tuple[Path, ...]:
     if (arguments.script is None) == (arguments.text is None):
         raise UsageError("a script comes either as a path or as its text", hint="give script or text")
-    return () if arguments.script is None else (_place(call, arguments.script),)
-
-
-def _place(call: Call, script: str) -> Path:
-    return call.desk.base_folder / Path(script).expanduser()
+    return () if arguments.script is None else (place(call.desk.base_folder, arguments.script),)
 
 
 @contextmanager
 def _file(call: Call, arguments: ScriptArguments) -> Iterator[Path]:
     """The script as a file. One that came as a text lies in the session's folder, so that the report can name it."""
     if arguments.script is not None:
-        yield _place(call, arguments.script)
+        yield place(call.desk.base_folder, arguments.script)
         return
     assert arguments.text is not None
     folder = call.desk.folder_of(call.client) / "scripts"

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Literal
 
-from qa.patterns import in_time
+from qa.patterns import compile_pattern, in_time
 
 How = Literal["glyphs", "tesseract", "none"]
 
@@ -160,14 +160,14 @@ class ScreenText:
         On a console a text that goes on in the next row, because the row was full, is found too.
 
         Raises:
-            re.error: it is no regular expression.
+            UsageError: it is no regular expression.
         """
         found = self.search(pattern)
         return found.box if found else None
 
     def search(self, pattern: str) -> Match | None:
         """Like `find`, with the text that was found."""
-        wanted = re.compile(unicodedata.normalize("NFC", pattern), re.MULTILINE)
+        wanted = compile_pattern(unicodedata.normalize("NFC", pattern))
         straight = [(0, line + "\n") for line in self._lines]
         with in_time(pattern):
             return self._search(wanted, straight) or (self._search(wanted, self._flowing()) if self.grid else None)
