@@ -24,10 +24,12 @@ class Terminal:
         self._reset()
 
     def _reset(self) -> None:
-        import pyte  # noqa: PLC0415 -- nobody who only checks a script pays for it
+        from pyte import ByteStream  # noqa: PLC0415 -- nobody who only checks a script pays for it
 
-        self._screen = pyte.HistoryScreen(COLUMNS, LINES, history=HISTORY, ratio=0.5)
-        self._stream = pyte.ByteStream(self._screen)
+        from qa.console.emulator import Screen  # noqa: PLC0415 -- as above
+
+        self._screen = Screen(COLUMNS, LINES, history=HISTORY, ratio=0.5)
+        self._stream = ByteStream(self._screen)
 
     def _feed(self) -> None:
         if self._history != self._console.history:  # the past is another one now
