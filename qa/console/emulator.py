@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 import pyte
+from pyte.screens import Char
 from wcwidth import wcwidth
 
 MOST_MARKS = 8
@@ -16,7 +18,23 @@ _VARIANTS = re.compile("[\u180b-\u180d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 class Screen(pyte.HistoryScreen):
-    """A screen that loses no letter behind one that takes no room."""
+    """A screen that loses no letter behind one that takes no room, and can be read with halves of letters on it."""
+
+    def row(self, number: int) -> str:
+        """What stands in a row of the screen, from 0, without trailing blanks."""
+        return self._read(self.buffer[number])
+
+    def scrolled(self) -> list[str]:
+        """The rows that have gone above the screen."""
+        return [self._read(line) for line in self.history.top]
+
+    def _read(self, line: Mapping[int, Char]) -> str:
+        """A wide letter takes two cells, the second of them empty. Where one half was overwritten, the other is blank."""
+        cells = [line[column].data for column in range(self.columns)]
+        text = "".join(cells)
+        if len(text) == len(cells) and text.isascii():
+            return text.rstrip()
+        return "".join(map(_cell, ["", *cells], cells, [*cells[1:], ""])).rstrip()
 
     def draw(self, data: str) -> None:
         """Letters at the cursor. A mark joins the letter before it; whatever else takes no room is left out.
@@ -43,3 +61,14 @@ class Screen(pyte.HistoryScreen):
             column -= 1
         if column >= 0 and len(line[column].data) < MOST_MARKS:
             line[column] = line[column]._replace(data=unicodedata.normalize("NFC", line[column].data + mark))
+
+
+def _cell(before: str, cell: str, behind: str) -> str:
+    """What a cell shows between its neighbours."""
+    if not cell:
+        return "" if _is_wide(before) else " "
+    return " " if behind and _is_wide(cell) else cell
+
+
+def _is_wide(letter: str) -> bool:
+    return letter != "" and wcwidth(letter[0]) == 2

@@ -51,7 +51,7 @@ class Terminal:
     def screen(self) -> list[str]:
         """The lines now on the screen, without trailing blanks."""
         self._feed()
-        return [line.rstrip() for line in self._screen.display]
+        return [self._screen.row(number) for number in range(LINES)]
 
     def cursor(self) -> tuple[int, int]:
         """Column and line of the cursor, from 0."""
@@ -60,8 +60,5 @@ class Terminal:
 
     def text(self, history: int = HISTORY) -> str:
         """At most ``history`` scrolled lines and the screen, blank lines at the end dropped."""
-        self._feed()
-        scrolled = [
-            "".join(row[column].data for column in range(COLUMNS)).rstrip() for row in list(self._screen.history.top)[-history:]
-        ]
-        return "\n".join([*(scrolled if history else []), *self.screen()]).rstrip()
+        shown = self.screen()
+        return "\n".join([*(self._screen.scrolled()[-history:] if history else []), *shown]).rstrip()

@@ -74,6 +74,26 @@ def test_no_sequence_disturbs_what_follows(console: SerialConsole, sequence: byt
 @pytest.mark.parametrize(
     ("printed", "shown"),
     [
+        ("下载\rOK!\r\nready> ", ["OK!", "ready>"]),
+        ("下载\rOK!\x1b[1;5Hend", ["OK! end", ""]),
+        ("下载\x1b[1;2HX", [" X载", ""]),
+        ("下\x1b[1;1Ha", ["a", ""]),
+        ("下载完\x1b[1;3H\x1b[1P", ["下 完", ""]),
+        (f"{'x' * (COLUMNS - 1)}下", [f"{'x' * (COLUMNS - 1)}下", ""]),
+        (f"{'x' * (COLUMNS - 2)}下\b\b下", [f"{'x' * (COLUMNS - 3)}下", ""]),
+    ],
+)
+def test_half_of_a_wide_letter_that_was_overwritten_is_blank(console: SerialConsole, printed: str, shown: list[str]) -> None:
+    terminal = Terminal(console)
+    console.data_received(printed.encode())
+    assert terminal.screen()[:2] == shown
+    console.data_received(b"\r\n" * LINES)
+    assert terminal.text().splitlines() == [line for line in shown if line]
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
         ("a⚠\ufe0f warning: disk full", "a⚠ warning: disk full"),
         ("zero\u200bwidth \u202aleft\u202c \ufeffmark", "zerowidth left mark"),
         ("control\x01 and\x85 next", "control and next"),
