@@ -63,6 +63,17 @@ class Screen(pyte.HistoryScreen):
             line[column] = line[column]._replace(data=unicodedata.normalize("NFC", line[column].data + mark))
 
 
+class Stream(pyte.ByteStream):
+    """A stream in which no sequence hides more than its line."""
+
+    def feed_line(self, data: bytes) -> None:
+        """A line, or a piece of one. A stray byte may begin a title, of which pyte alone would await the end for ever."""
+        self.feed(data)
+        if data.endswith(b"\n") and not self._taking_plain_text:
+            self._initialize_parser()
+            self.feed(b"\r\n")
+
+
 def _cell(before: str, cell: str, behind: str) -> str:
     """What a cell shows between its neighbours."""
     if not cell:

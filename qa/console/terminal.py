@@ -24,12 +24,10 @@ class Terminal:
         self._reset()
 
     def _reset(self) -> None:
-        from pyte import ByteStream  # noqa: PLC0415 -- nobody who only checks a script pays for it
-
-        from qa.console.emulator import Screen  # noqa: PLC0415 -- as above
+        from qa.console.emulator import Screen, Stream  # noqa: PLC0415 -- nobody who only checks a script pays for pyte
 
         self._screen = Screen(COLUMNS, LINES, history=HISTORY, ratio=0.5)
-        self._stream = ByteStream(self._screen)
+        self._stream = Stream(self._screen)
 
     def _feed(self) -> None:
         if self._history != self._console.history:  # the past is another one now
@@ -44,7 +42,7 @@ class Terminal:
         self._fed = self._console.position
         for line in data.splitlines(keepends=True):
             try:
-                self._stream.feed(line)
+                self._stream.feed_line(line)
             except (TypeError, ValueError, IndexError, KeyError):  # a sequence that the emulator does not know
                 self._stream = type(self._stream)(self._screen)
 

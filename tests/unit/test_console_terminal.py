@@ -71,6 +71,17 @@ def test_no_sequence_disturbs_what_follows(console: SerialConsole, sequence: byt
     assert terminal.screen()[0] == "login:"
 
 
+@pytest.mark.parametrize("begin", [b"\x1b]", b"\x1b]0;title", b"\x1bP", b"\x1b[", b"\x9d", "\x9d".encode()])
+def test_a_sequence_that_does_not_end_hides_no_more_than_its_line(console: SerialConsole, begin: bytes) -> None:
+    whole, pieces = Terminal(console), Terminal(console)
+    for byte in b"noise " + begin + b"\r\nlogin: \x1b]0;title\x07":
+        console.data_received(bytes([byte]))
+        pieces.screen()
+    for terminal in (whole, pieces):
+        shown = [line for line in terminal.screen() if line]
+        assert (shown[0][:5], shown[1:]) == ("noise", ["login:"])
+
+
 @pytest.mark.parametrize(
     ("printed", "shown"),
     [
