@@ -124,7 +124,7 @@ class Call:
                     await self.jobs.wait(job, step)
                 else:
                     await self.jobs.wait_for_output(job, cursor, step)
-                    if job.output and job.output.size > cursor:
+                    if job.output and job.output.readable > cursor:
                         break
                 if job.running and until > time.monotonic():
                     await self.tell(time.monotonic() - self.began, f"{job.what}: {job.said or 'under way'}")

@@ -150,6 +150,25 @@ async def test_a_job_that_does_not_end_when_it_is_cancelled_is_not_waited_for(ag
     assert (await agent("vm_wait", job=job.id, cancel=True)).data["state"] == "cancelled"
 
 
+async def test_who_follows_a_command_waits_where_it_ends_in_half_a_letter(agent: Agent, tmp_path: Path) -> None:
+    may_end = asyncio.Event()
+
+    async def work(job: Job) -> Reply:
+        assert job.output
+        job.output.add(b"caf\xe9")
+        await may_end.wait()
+        return Reply({})
+
+    job = agent.office.jobs.start("agent", "print", work, output=tmp_path)
+    first = await agent("vm_wait", job=job.id, cursor=0)
+    assert (first.data["output"], first.data["cursor"]) == ("caf", 3)
+    following = asyncio.create_task(agent("vm_wait", job=job.id, cursor=3))
+    assert await asyncio.wait({following}, timeout=0.1) == (set(), {following})
+    may_end.set()
+    last = await following
+    assert (last.data["state"], last.data["output"], last.data["cursor"]) == ("done", "\ufffd", 4)
+
+
 async def test_a_picture_that_came_late_is_picked_up(agent: Agent) -> None:
     async def work(_: Job) -> Reply:
         return Reply(text="vm1: done", pictures=(b"png",))
