@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,73 @@ async def test_a_folder_is_copied_out_again_to_its_own_place(
         again = await agent("vm_copy", vm="vm1", direction="from_vm", source="/root/in", target=target)
         assert (first.data["target"], Path(first.data["target"]).name) == (again.data["target"], "in")
         assert [path.name for path in Path(again.data["target"]).iterdir()] == ["file"]
+
+
+# the console
+
+
+@pytest.fixture
+def log(agent: Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """What the machine's console has printed. No test lasts so long that its end is old."""
+    monkeypatch.setattr("qa.mcp.tools.console._GOES_ON_S", 600)
+    agent.machine.console_log = tmp_path / "console.log"
+    agent.machine.console_log.touch()
+    return tmp_path / "console.log"
+
+
+def told_of(reply: Reply) -> tuple[str, int, int]:
+    return reply.data["text"], reply.data["cursor"], reply.data.get("skipped_bytes", 0)
+
+
+async def test_lines_of_the_console_that_are_not_given_are_counted(agent: Agent, log: Path) -> None:
+    lines = [f"line {number} größer" for number in range(500)]
+    printed = "".join(f"{line}\r\n" for line in lines).encode()
+    log.write_bytes(printed)
+    text, cursor, skipped = told_of(await agent("vm_console", vm="vm1", cursor=10))
+    assert (text.split("\n"), cursor) == (lines[-50:], len(printed))
+    assert printed[10 + skipped :].decode().split() == " ".join(lines[-50:]).split()
+    assert told_of(await agent("vm_console", vm="vm1", cursor=0, lines=500)) == ("\n".join(lines), len(printed), 0)
+    assert told_of(await agent("vm_console", vm="vm1", cursor=cursor)) == ("", len(printed), 0)
+    assert told_of(await agent("vm_console", vm="vm1", cursor=cursor + 7)) == ("", len(printed), 0)
+
+
+async def test_who_reads_the_console_piece_by_piece_reads_it_whole(agent: Agent, log: Path) -> None:
+    printed = "größer \x1b[1;31m€ \x1b]0;title\x1b\\😀\x1b(B end".encode()
+    whole, cursor = "", 0
+    for length in range(len(printed) + 1):
+        log.write_bytes(printed[:length])
+        text, cursor, skipped = told_of(await agent("vm_console", vm="vm1", cursor=cursor))
+        assert skipped == 0
+        whole += text
+    assert (whole, cursor) == ("größer € 😀 end", len(printed))
+
+
+async def test_a_first_look_at_the_console_ends_before_half_a_letter(
+    agent: Agent, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(*_: Any, **__: Any) -> str:
+        return "shown"
+
+    monkeypatch.setattr("qa.mcp.tools.console.perform", read)
+    log.write_bytes("login: é".encode()[:-1])
+    first = await agent("vm_console", vm="vm1")
+    assert (first.data["text"], first.data["cursor"]) == ("shown", 7)
+
+
+@pytest.mark.parametrize(("rest", "shown"), [(b"\xe9", "\ufffd"), (b"\x1b[31", "31"), (b"\x1b", "")])
+async def test_what_does_not_go_on_for_long_is_not_held_back(agent: Agent, log: Path, rest: bytes, shown: str) -> None:
+    log.write_bytes(b"caf" + rest)
+    assert told_of(await agent("vm_console", vm="vm1", cursor=0)) == ("caf", 3, 0)
+    os.utime(log, (0, time.time() - 3600))
+    assert told_of(await agent("vm_console", vm="vm1", cursor=3)) == (shown, 3 + len(rest), 0)
+
+
+async def test_of_a_long_line_on_the_console_whole_letters_are_given(agent: Agent, log: Path) -> None:
+    log.write_bytes("€".encode() * 40_000 + b"\nends")
+    text, cursor, skipped = told_of(await agent("vm_console", vm="vm1", cursor=1))
+    assert (cursor, (1 + skipped) % 3) == (120_005, 0)
+    assert "\ufffd" not in text
+    assert text.endswith("€\nends")
 
 
 # long work
