@@ -41,11 +41,14 @@ class Looked:
     """What a client saw last of a machine's screen.
 
     Attributes:
+        view: as it was drawn.
+        wished: the scale that was asked for; the picture may have been made smaller to fit.
         at: monotonic seconds.
     """
 
     frame: Frame
     view: View
+    wished: float
     at: float = field(default_factory=time.monotonic)
 
 

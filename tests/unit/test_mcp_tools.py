@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import random
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import Any
 
 import pytest
 from desks import PlayedMachine, played
+from PIL import Image
 
 from qa.config import Config
 from qa.errors import UsageError
+from qa.mcp import pictures
 from qa.mcp.call import Call
 from qa.mcp.grants import Offer
 from qa.mcp.offering import Offered
@@ -23,6 +27,7 @@ from qa.operations.calls import Caller
 from qa.operations.gate import Gate
 from qa.operations.jobs import Job, Jobs
 from qa.paths import Paths
+from qa.screen.frames import Frame
 
 
 class Agent:
@@ -143,6 +148,50 @@ async def test_of_a_long_line_on_the_console_whole_letters_are_given(agent: Agen
     assert (cursor, (1 + skipped) % 3) == (120_005, 0)
     assert "\ufffd" not in text
     assert text.endswith("€\nends")
+
+
+# pictures
+
+
+def noise(width: int, height: int) -> Frame:
+    return Frame(width, height, b"P6\n%d %d\n255\n" % (width, height) + random.Random(1).randbytes(3 * width * height))
+
+
+async def look(agent: Agent, **wished: Any) -> tuple[int, int] | None:
+    """The size of the picture; None where the screen is said to be unchanged."""
+    reply = await agent("vm_screenshot", vm="vm1", **wished)
+    assert reply.text is not None
+    if not reply.pictures:
+        assert "unchanged since the last picture" in reply.text
+        return None
+    with Image.open(io.BytesIO(reply.pictures[0])) as picture:
+        return picture.size
+
+
+async def test_a_larger_picture_of_an_unchanged_screen_is_given(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PlayedMachine, "grab", lambda _: asyncio.sleep(0, noise(400, 300)), raising=False)
+    assert await look(agent, scale=0.25) == (100, 75)
+    assert await look(agent, scale=0.25) is None
+    assert await look(agent) == (400, 300)
+    assert await look(agent) is None
+    assert await look(agent, scale=1.5) == (600, 450)
+    assert await look(agent, scale=0.5) is None  # it is all in the larger one
+    assert await look(agent, scale=0.5, again=True) == (200, 150)
+    assert await look(agent, region=[0, 0, 50, 50]) == (100, 100)
+
+
+async def test_an_unchanged_screen_whose_picture_was_made_smaller_to_fit_is_told_in_words(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "LARGEST", 20_000)
+    monkeypatch.setattr(PlayedMachine, "grab", lambda _: asyncio.sleep(0, noise(400, 300)), raising=False)
+    first = await look(agent)
+    assert first is not None
+    assert first < (300, 225)
+    assert await look(agent) is None
+    assert await look(agent, scale=0.1) is None
+    assert await look(agent, scale=0.9) is not None  # it may have been made less small
+    assert await look(agent, scale=0.9) is None
 
 
 # long work
