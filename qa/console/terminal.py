@@ -24,10 +24,10 @@ class Terminal:
         self._reset()
 
     def _reset(self) -> None:
-        import pyte  # noqa: PLC0415 -- nobody who only checks a script pays for it
+        from qa.console.emulator import Screen, Stream  # noqa: PLC0415 -- nobody who only checks a script pays for pyte
 
-        self._screen = pyte.HistoryScreen(COLUMNS, LINES, history=HISTORY, ratio=0.5)
-        self._stream = pyte.ByteStream(self._screen)
+        self._screen = Screen(COLUMNS, LINES, history=HISTORY, ratio=0.5)
+        self._stream = Stream(self._screen)
 
     def _feed(self) -> None:
         if self._history != self._console.history:  # the past is another one now
@@ -42,14 +42,14 @@ class Terminal:
         self._fed = self._console.position
         for line in data.splitlines(keepends=True):
             try:
-                self._stream.feed(line)
+                self._stream.feed_line(line)
             except (TypeError, ValueError, IndexError, KeyError):  # a sequence that the emulator does not know
                 self._stream = type(self._stream)(self._screen)
 
     def screen(self) -> list[str]:
         """The lines now on the screen, without trailing blanks."""
         self._feed()
-        return [line.rstrip() for line in self._screen.display]
+        return [self._screen.row(number) for number in range(LINES)]
 
     def cursor(self) -> tuple[int, int]:
         """Column and line of the cursor, from 0."""
@@ -58,8 +58,5 @@ class Terminal:
 
     def text(self, history: int = HISTORY) -> str:
         """At most ``history`` scrolled lines and the screen, blank lines at the end dropped."""
-        self._feed()
-        scrolled = [
-            "".join(row[column].data for column in range(COLUMNS)).rstrip() for row in list(self._screen.history.top)[-history:]
-        ]
-        return "\n".join([*(scrolled if history else []), *self.screen()]).rstrip()
+        shown = self.screen()
+        return "\n".join([*(self._screen.scrolled()[-history:] if history else []), *shown]).rstrip()

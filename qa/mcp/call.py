@@ -41,11 +41,14 @@ class Looked:
     """What a client saw last of a machine's screen.
 
     Attributes:
+        view: as it was drawn.
+        wished: the scale that was asked for; the picture may have been made smaller to fit.
         at: monotonic seconds.
     """
 
     frame: Frame
     view: View
+    wished: float
     at: float = field(default_factory=time.monotonic)
 
 
@@ -124,7 +127,7 @@ class Call:
                     await self.jobs.wait(job, step)
                 else:
                     await self.jobs.wait_for_output(job, cursor, step)
-                    if job.output.size > cursor:
+                    if job.output.readable > cursor:
                         break
                 if job.running and until > time.monotonic():
                     await self.tell(time.monotonic() - self.began, f"{job.what}: {job.said or 'under way'}")

@@ -42,14 +42,14 @@ async def glance(vm: Vm, frame: Frame, view: View, *, again: bool = False, since
     """
     before = vm.last_frame if isinstance(vm.last_frame, Looked) else None
     same_place = before is not None and before.view.box == view.box and before.view.fits(frame)
-    if before is not None and same_place and not again and _as_large(before.view, view):
+    if before is not None and same_place and not again and _shows_no_more(view, before):
         boxes = await asyncio.to_thread(changed, before.frame, frame)
         if sum(width * height for _, _, width, height in boxes) <= _LETTER:
             words = f"the screen is unchanged since the last picture, {format_duration(time.monotonic() - before.at)} ago"
             small = f" but for {_places(boxes, before.view)}, as large as a letter or a cursor" if boxes else ""
             return Glance(before, None, words + small)
     png, drawn = await asyncio.to_thread(draw, frame, view)
-    looked = Looked(frame, drawn)
+    looked = Looked(frame, drawn, view.scale)
     words = describe(frame, drawn)
     if since is not None and drawn.fits(since):
         words = f"{say_changes(await asyncio.to_thread(changed, since, frame), drawn)}; {words}"
@@ -59,9 +59,9 @@ async def glance(vm: Vm, frame: Frame, view: View, *, again: bool = False, since
     return Glance(looked, png, words)
 
 
-def _as_large(before: View, view: View) -> bool:
-    """The one before may have been made smaller to fit."""
-    return before.scale <= view.scale
+def _shows_no_more(view: View, before: Looked) -> bool:
+    """Whether a picture of the same would have no more detail than the one before."""
+    return view.scale <= before.view.scale or view.scale == before.wished
 
 
 def describe(frame: Frame, view: View) -> str:

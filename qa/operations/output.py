@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from qa.console.pieces import cut_letter, unfinished_letter
 from qa.errors import UsageError
 
 WHOLE_LIMIT = 256 << 20
@@ -38,6 +39,7 @@ class Output:
         self.size = 0
         self.lost = 0
         self.closed = False
+        self._end = b""
         self._stream = file.open("xb", buffering=0)
         self._news = asyncio.Event()
 
@@ -48,6 +50,7 @@ class Output:
         with contextlib.suppress(OSError, ValueError):  # a full disk costs output, not the command
             kept = self._stream.write(data[:room])
         self.size += kept
+        self._end = (self._end + data[:kept])[-3:]
         self.lost += len(data) - kept
         self._news.set()
 
@@ -57,9 +60,14 @@ class Output:
         self._stream.close()
         self._news.set()
 
+    @property
+    def readable(self) -> int:
+        """Bytes that can be read: without a letter at the end that has not come whole, while more may come."""
+        return self.size - (0 if self.closed else unfinished_letter(self._end))
+
     async def news(self, cursor: int) -> None:
-        """Until there is something behind ``cursor``, or nothing more comes."""
-        while self.size <= cursor and not self.closed:
+        """Until there is something to read behind ``cursor``, or nothing more comes."""
+        while self.readable <= cursor and not self.closed:
             self._news.clear()
             await self._news.wait()
 
@@ -71,26 +79,10 @@ class Output:
         """
         if not 0 <= cursor <= self.size:
             raise UsageError(f"the output has {self.size} bytes, and no byte {cursor}", hint="begin with cursor 0")
-        start = max(cursor, self.size - limit)
+        end = max(cursor, self.readable)
+        start = max(cursor, end - limit)
         with self.file.open("rb") as stream:
             stream.seek(start)
-            data = stream.read(self.size - start)
-        if start > cursor:
-            begins = next((at for at, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
-            data, start = data[begins:], start + begins
-        if not self.closed:
-            data = data[: len(data) - _unfinished(data)]
-        end = start + len(data)
-        return Piece(data.decode(errors="replace"), end, start - cursor)
-
-
-def _unfinished(data: bytes) -> int:
-    """Bytes at the end that begin a letter of UTF-8 whose rest has not come."""
-    for back in range(1, min(3, len(data)) + 1):
-        byte = data[-back]
-        if byte & 0xC0 == 0xC0:
-            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return back if length > back else 0
-        if byte & 0x80 == 0:
-            return 0
-    return 0
+            data = stream.read(end - start)
+        cut = cut_letter(data) if start > cursor else 0
+        return Piece(data[cut:].decode(errors="replace"), start + len(data), start + cut - cursor)

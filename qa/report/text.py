@@ -16,6 +16,7 @@ MAX_LINE = 4000
 
 _SEQUENCE = re.compile(
     r"\x1b\[(?P<arguments>[0-9;:?<=>]{0,64})[ -/]{0,4}(?P<final>[@-~])"  # colours, cursor movements
+    r"|\x1b\](?:R|P[0-9A-Fa-f]{7})"  # the Linux console's palette, which has no end
     r"|\x1b\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)?"  # titles, links; bounded, or an unfinished one would swallow the rest
     r"|\x1b[PX^_][^\x1b\n]{0,512}(?:\x1b\\)?"
     r"|\x1b[ -/]{0,4}[0-~]"

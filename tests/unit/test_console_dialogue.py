@@ -115,6 +115,13 @@ async def test_a_prompt_that_was_drawn_is_found_on_the_screen(console: SerialCon
     assert (await watch.wait()).text == "Boot Manager"
 
 
+async def test_a_screen_with_half_a_wide_letter_on_it_is_looked_at(console: SerialConsole) -> None:
+    watch = TextWatch(console, [r"Boot Manager"], terminal=Terminal(console))
+    console.data_received("下载\rOK!\x1b[5;15HManager\x1b[5;10HBoot".encode())
+    async with asyncio.timeout(20):
+        assert (await watch.wait()).text == "Boot Manager"
+
+
 async def test_what_was_there_before_counts_only_when_it_is_asked_for(console: SerialConsole) -> None:
     console.data_received(b"login: ")
     only_new = TextWatch(console, [r"login:"])

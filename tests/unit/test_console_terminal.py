@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qa.console import SerialConsole, Terminal
+from qa.console.emulator import MOST_MARKS
 from qa.console.serial import TAIL
 from qa.console.terminal import COLUMNS, HISTORY, LINES
 
@@ -68,6 +69,72 @@ def test_no_sequence_disturbs_what_follows(console: SerialConsole, sequence: byt
     console.data_received(sequence + b"x\r\n")
     console.data_received(b"\x1bc\x1b[2J\x1b[Hlogin: ")
     assert terminal.screen()[0] == "login:"
+
+
+@pytest.mark.parametrize("begin", [b"\x1b]", b"\x1b]0;title", b"\x1bP", b"\x1b[", b"\x9d", "\x9d".encode()])
+def test_a_sequence_that_does_not_end_hides_no_more_than_its_line(console: SerialConsole, begin: bytes) -> None:
+    whole, pieces = Terminal(console), Terminal(console)
+    for byte in b"noise " + begin + b"\r\nlogin: \x1b]0;title\x07":
+        console.data_received(bytes([byte]))
+        pieces.screen()
+    for terminal in (whole, pieces):
+        shown = [line for line in terminal.screen() if line]
+        assert (shown[0][:5], shown[1:]) == ("noise", ["login:"])
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("下载\rOK!\r\nready> ", ["OK!", "ready>"]),
+        ("下载\rOK!\x1b[1;5Hend", ["OK! end", ""]),
+        ("下载\x1b[1;2HX", [" X载", ""]),
+        ("下\x1b[1;1Ha", ["a", ""]),
+        ("下载完\x1b[1;3H\x1b[1P", ["下 完", ""]),
+        (f"{'x' * (COLUMNS - 1)}下", [f"{'x' * (COLUMNS - 1)}下", ""]),
+        (f"{'x' * (COLUMNS - 2)}下\b\b下", [f"{'x' * (COLUMNS - 3)}下", ""]),
+    ],
+)
+def test_half_of_a_wide_letter_that_was_overwritten_is_blank(console: SerialConsole, printed: str, shown: list[str]) -> None:
+    terminal = Terminal(console)
+    console.data_received(printed.encode())
+    assert terminal.screen()[:2] == shown
+    console.data_received(b"\r\n" * LINES)
+    assert terminal.text().splitlines() == [line for line in shown if line]
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("a⚠\ufe0f warning: disk full", "a⚠ warning: disk full"),
+        ("zero\u200bwidth \u202aleft\u202c \ufeffmark", "zerowidth left mark"),
+        ("control\x01 and\x85 next", "control and next"),
+        ("cafe\u0301 o\u0323\u0302", "café ộ"),
+        ("ไม่ได้ที่นี่", "ไม่ได้ที่นี่"),
+        ("हिन्दी: शुरू", "हिन्दी: शुरू"),
+        ("\u1112\u1161\u11ab\u1100\u1173\u11af!", "한글!"),
+        ("か\u3099き", "がき"),
+        ("\u0301\u0e31first", "first"),
+        ("1\ufe0f\u20e3 of 2", "1\u20e3 of 2"),
+    ],
+)
+def test_characters_without_a_width_hide_nothing_behind_them(console: SerialConsole, printed: str, shown: str) -> None:
+    whole, pieces = Terminal(console), Terminal(console)
+    for byte in printed.encode():  # a letter is cut anywhere
+        console.data_received(bytes([byte]))
+        pieces.screen()
+    assert (whole.screen()[0], pieces.screen()[0]) == (shown, shown)
+
+
+def test_a_mark_behind_the_last_column_begins_no_new_line(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(("x" * (COLUMNS - 1) + "e\u0301").encode() + b"\r\nnext")
+    assert terminal.screen()[:2] == ["x" * (COLUMNS - 1) + "é", "next"]
+
+
+def test_a_letter_takes_no_endless_heap_of_marks(console: SerialConsole) -> None:
+    terminal = Terminal(console)
+    console.data_received(b"x" + "\u0335".encode() * (TAIL // 2 - 10) + b"end")
+    assert terminal.screen()[0] == "x" + "\u0335" * (MOST_MARKS - 1) + "end"
 
 
 def test_it_never_answers_the_guest(console: SerialConsole, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qa.console.text import plain, without_kernel_lines
+from qa.console.text import _ESCAPES, plain, without_kernel_lines
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,16 @@ from qa.console.text import plain, without_kernel_lines
         (b"\x1b]0;title\x07prompt", "prompt"),
         (b"\x1b]0;title\x1b\\prompt", "prompt"),
         (b"\x1bPdevice\x1b\\after", "after"),
+        (b"\x1b]Rlogin: ", "login: "),
+        (b"\x1b]P0123AbcLogin: ", "Login: "),
+        (b"\x1b]P012\r\nlogin: ", "\nlogin: "),
+        (b"\x1b]0;unfinished\r\nlogin: ", "\nlogin: "),
+        (b"\x1b]0;unfinished", ""),
+        (b"noise \x1bX\x9c\x80\nlogin: ", "noise \nlogin: "),
+        (b"noise \x1bP\x90\r25%", "noise \n25%"),
+        (b"\x1b_noise\x1b[1;1Hlogin: ", "login: "),
+        (b"\x1b^noise\x18login: ", "login: "),
+        (b"\x1b]0;title\x1b]1;icon\x07prompt", "prompt"),
         (b"\x1b(Bascii\x1b)0", "ascii"),
         (b"\x1bM\x1b7\x1b8up", "up"),
         (b"a\x00b\x07c\x08d\x7f", "abcd"),
@@ -28,6 +38,20 @@ from qa.console.text import plain, without_kernel_lines
 )
 def test_plain_text(raw: bytes, text: str) -> None:
     assert plain(raw) == text
+
+
+@pytest.mark.parametrize("begin", [b"]", b"P", b"X", b"^", b"_", b"[", b"[1;", b"", b"(", b" "])
+def test_no_escape_reads_what_the_next_one_reads(begin: bytes) -> None:
+    """Each byte is looked at by one sequence, so the time is that of the length, however many begin and do not end."""
+    begun = b"\x1b" + begin
+    found = [match.span() for match in _ESCAPES.finditer((begun * 1000).decode())]
+    assert all(end - start <= len(begun) for start, end in found)
+    assert plain(begun * (1 << 20)).count("\x1b") == 0
+
+
+def test_carriage_returns_without_a_newline_take_no_long_time() -> None:
+    assert plain(b"\r" * (1 << 20) + b"\r\nend") == "\nend"
+    assert plain(b"\r" * (1 << 20)) == "\n" * (1 << 20)
 
 
 def test_a_kernel_message_in_the_middle_of_a_prompt_is_cut_out() -> None:

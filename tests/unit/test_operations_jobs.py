@@ -15,7 +15,7 @@ from qa.events import Bus, CommandOutput, ConsoleLine, MachineStage, Progress
 from qa.operations import jobs as module
 from qa.operations import output
 from qa.operations.jobs import KEPT, Job, Jobs, describe_error
-from qa.operations.output import Output
+from qa.operations.output import Output, Piece
 
 
 class Work:
@@ -232,6 +232,55 @@ def test_a_letter_that_has_not_come_whole_is_waited_for(tmp_path: Path) -> None:
         piece = one.read(cursor)
         text, cursor = text + piece.text, piece.cursor
     assert text == "aé€😀"
+
+
+@pytest.mark.parametrize(
+    ("data", "readable"),
+    [
+        (b"plain", 5),
+        ("whole é€😀".encode(), 15),
+        (b"caf\xe9", 3),  # may begin a letter of three bytes
+        (b"\xf0\x9f\x98", 0),
+        (b"a\xff", 2),
+        (b"a\xf8\x80", 3),
+        (b"a\xc0", 2),
+        (b"a\xc1\x80", 3),
+        (b"a\xed\xa0\x80", 4),  # half of a pair in UTF-16, which UTF-8 does not have
+        (b"a\xe2\x82 ", 4),
+        (b"a\x80\x80\x80", 4),
+    ],
+)
+async def test_only_what_can_begin_a_letter_is_held_back(tmp_path: Path, data: bytes, readable: int) -> None:
+    one = Output(tmp_path / "out")
+    for byte in data:
+        one.add(bytes([byte]))
+    assert (one.readable, one.read().cursor) == (readable, readable)
+    one.add(b"\n")
+    assert one.read(readable).cursor == len(data) + 1
+
+
+async def test_half_a_letter_is_no_news_until_its_rest_or_the_end_comes(tmp_path: Path) -> None:
+    one = Output(tmp_path / "out")
+    one.add(b"caf\xe9")
+    waiting = asyncio.create_task(one.news(3))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    one.add(b"\n")
+    await waiting
+    assert one.read(3).text == "\ufffd\n"
+    one.add(b"caf\xe9")
+    waiting = asyncio.create_task(one.news(8))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    one.close()
+    await waiting
+    assert (one.read(8).text, one.read(9)) == ("\ufffd", Piece("", 9))
+
+
+def test_a_cursor_inside_a_letter_does_not_go_back(tmp_path: Path) -> None:
+    one = Output(tmp_path / "out")
+    one.add(b"caf\xe2\x82")
+    assert [one.read(cursor) for cursor in (3, 4, 5)] == [Piece("", cursor) for cursor in (3, 4, 5)]
 
 
 def test_a_letter_is_not_cut_at_the_beginning(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from qa.report.text import MAX_LINE, Span, clip, coloured_lines, one_line, plain
         ("\x1b[2J\x1b[1;1Htop\x1b[2;1Hnext\x1b[2;40Hsame", "top\nnextsame"),
         ("ab\x08c", "ac"),
         ("\x1b]0;title\x07text\x1b]8;;http://x\x1b\\link", "textlink"),
+        ("\x1b]Rlogin: \x1b]P0123abcroot", "login: root"),
         ("\x1bPpayload\x1b\\text\x1b(B\x1b7!", "text!"),
         ("nul \x00 bell \x07 del \x7f csi \x9b31m", "nul ␀ bell ␇ del ␡ csi \ufffd31m"),
         ("exe.\u202egnp\u2066", "exe.⟨U+202E⟩gnp⟨U+2066⟩"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
+from scenario_world import until
 from screens import frame_of, plain, screen
 
 import qa.screen.text.reader as reader
@@ -20,6 +21,7 @@ from qa.errors import UsageError
 from qa.operations.options import MachineOptions
 from qa.screen.frames import Frame
 from qa.screen.text import Box, read_frame, readings
+from qa.screen.text.found import ScreenText, Word
 
 HEAD = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext"
 
@@ -186,6 +188,59 @@ async def test_no_frame_is_read_twice(play: Play, monkeypatch: pytest.MonkeyPatc
     await read_frame(screen("linux-vi"))
     monkeypatch.setattr(reader, "read_console_grid", lambda _: pytest.fail("read again"))
     assert (await read_frame(screen("linux-vi"))).how == "glyphs"
+
+
+async def test_several_who_read_one_frame_share_what_is_read(play: Play) -> None:
+    folder = play(table(row("OK", 30, 60)))
+    first, *others = await asyncio.gather(*(read_frame(picture()) for _ in range(4)))
+    assert others == [first] * 3
+    assert (bool(first.find("OK")), asked(folder)) == (True, 3)
+    assert await read_frame(picture()) == first
+
+
+class Held:
+    """Stands for tesseract: says which ways were begun, and reads when it may."""
+
+    def __init__(self) -> None:
+        self.ways: list[str] = []
+        self.may = asyncio.Event()
+
+    async def __call__(self, _: Frame, area: Box, way: str, language: str) -> tuple[tuple[Word, ...], ...]:
+        self.ways.append(way)
+        await self.may.wait()
+        return ((Word("OK", Box(1, 1, 20, 10), 0.9),),)
+
+
+@pytest.mark.parametrize("who", [0, 1])
+async def test_one_of_two_readers_that_is_cancelled_takes_nothing_from_the_other(
+    play: Play, monkeypatch: pytest.MonkeyPatch, who: int
+) -> None:
+    play("exit 1")
+    held = Held()
+    monkeypatch.setattr(reader, "recognise", held)
+    held.may.set()
+    await anext(readings(picture()))
+    held.may.clear()
+    readers = [asyncio.create_task(read_frame(picture())) for _ in range(2)]
+    await until(lambda: len(held.ways) > 1)
+    readers[who].cancel()
+    await asyncio.wait({readers[who]})
+    held.may.set()
+    assert (await readers[1 - who]).text == "OK"
+    first, second, third = tesseract.WAYS
+    assert held.ways == ([first, second, second, third] if who == 0 else [first, second, third])
+
+
+def test_a_frame_is_read_further_in_another_event_loop(play: Play) -> None:
+    folder = play(table(row("OK", 30, 60)))
+
+    async def twice(read: Callable[[Frame], Awaitable[ScreenText]]) -> None:
+        assert all(text.find("OK") for text in await asyncio.gather(read(picture()), read(picture())))
+
+    asyncio.run(twice(lambda frame: anext(readings(frame))))
+    assert asked(folder) == 1
+    asyncio.run(twice(read_frame))
+    assert asked(folder) == 3
 
 
 async def test_only_the_last_frames_are_remembered(play: Play) -> None:

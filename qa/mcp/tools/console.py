@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from qa.console.pieces import cut_letter, last_lines, unfinished
 from qa.console.text import plain
 from qa.deadline import Deadline
 from qa.errors import DeadlineExceeded
@@ -24,7 +28,8 @@ from qa.patterns import compile_pattern
 
 _NEWEST = 64 << 10
 """Bytes of the log that are looked at behind a cursor."""
-
+_GOES_ON_S = 2.0
+"""Seconds after which the rest of a letter or an escape sequence is awaited no more: guests print them at once."""
 
 QUIET_S = 0.3
 """Seconds of silence after which a console has answered."""
@@ -106,14 +111,30 @@ async def _send_and_listen(machine: Machine, text: str, limit_s: float) -> None:
 async def _shown(machine: Machine, arguments: ConsoleArguments) -> dict[str, Any]:
     """What the console shows, or what is new on it, and the cursor for the next look."""
     log = machine.console_log
-    size = log.stat().st_size
+    begin, data = _newest(log, arguments.cursor or 0)
+    end = begin + len(data)
     if arguments.cursor is None:
         text = str(await perform(machine, "read_console", lines=arguments.lines))
-        return {"text": clip(text)[0], "cursor": size, "log": str(log)}
-    start = max(min(arguments.cursor, size), size - _NEWEST)
+        return {"text": clip(text)[0], "cursor": end, "log": str(log)}
+    cut = last_lines(data, arguments.lines)
+    text = plain(data[cut:]).removesuffix("\n")
+    skipped = {"skipped_bytes": begin + cut - arguments.cursor} if begin + cut > arguments.cursor else {}
+    return {"text": clip(text)[0], "cursor": end, **skipped, "log": str(log)}
+
+
+def _newest(log: Path, cursor: int) -> tuple[int, bytes]:
+    """What is in the log behind ``cursor``, at most ``_NEWEST`` bytes, and where in it that begins.
+
+    A letter or an escape sequence that is just being printed is left to the next look. One that does not go on is none.
+    """
     with log.open("rb") as file:
-        file.seek(start)
-        data = file.read(size - start)
-    text = "\n".join(plain(data).splitlines()[-arguments.lines :])
-    skipped = {"skipped_bytes": start - arguments.cursor} if start > arguments.cursor else {}
-    return {"text": clip(text)[0], "cursor": size, **skipped, "log": str(log)}
+        now = os.fstat(file.fileno())
+        begin = max(min(cursor, now.st_size), now.st_size - _NEWEST)
+        file.seek(begin)
+        data = file.read(now.st_size - begin)
+    if begin > cursor:
+        cut = cut_letter(data)
+        begin, data = begin + cut, data[cut:]
+    if abs(time.time() - now.st_mtime) < _GOES_ON_S:
+        data = data[: len(data) - unfinished(data)]
+    return begin, data

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from qa.errors import HostError, UsageError
 from qa.host.packages import install_hint
@@ -73,7 +74,9 @@ async def readings(frame: Frame, *, region: Box | None = None, language: str = L
             done += 1
         if memory.complete:
             return
-        await _read_further(memory, frame, area, language)
+        async with memory.lock():
+            if done == len(memory.texts) and not memory.complete:  # else another reader has meanwhile read further
+                await _read_further(memory, frame, area, language)
 
 
 @dataclass
@@ -89,6 +92,11 @@ class _Memory:
     texts: list[ScreenText] = field(default_factory=list)
     tried: int = 0
     complete: bool = False
+    _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(default_factory=WeakKeyDictionary)
+
+    def lock(self) -> asyncio.Lock:
+        """Held by the one who reads further, while others wait for what he finds. A lock belongs to one event loop."""
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 class _Memories:
