@@ -34,6 +34,9 @@ from qa.screen.sight import Mark, Sight
 GESTURE_LIMIT = 30.0
 """Seconds for a gesture; a drag takes 1."""
 
+NOTCH_LIMIT = 0.1
+"""Seconds more for each notch of the wheel, which takes 0.03."""
+
 LOOKS = 3
 """Looks at what is pointed at: the screen's size can change behind the first, and the place would be another one then."""
 
@@ -122,7 +125,7 @@ class Pointing(Seeing, Reading, Hands):
         given = at is not None or needle is not None or text is not None
         place = Place(at=at, needle=needle, text=text, point=point) if given else None
         ((spot, sight),) = await self._locate((place, f"scrolled {direction} here"), timeout=timeout)
-        await self._gesture(held, lambda mouse: mouse.scroll(spot, turn, amount, stay=stay))
+        await self._gesture(held, lambda mouse: mouse.scroll(spot, turn, amount, stay=stay), notches=amount)
         return sight
 
     @checked_by(one_place)
@@ -143,7 +146,7 @@ class Pointing(Seeing, Reading, Hands):
     def _held(self, holding: str | None) -> Stroke:
         return parse_combination(holding, load_layout(self.setup.keyboard)) if holding else ()
 
-    async def _gesture(self, held: Stroke, gesture: Callable[[Mouse], Awaitable[None]]) -> None:
+    async def _gesture(self, held: Stroke, gesture: Callable[[Mouse], Awaitable[None]], *, notches: int = 0) -> None:
         """Make a gesture of the mouse while keys are held down.
 
         Raises:
@@ -159,7 +162,7 @@ class Pointing(Seeing, Reading, Hands):
                     await stack.enter_async_context(power.keyboard.holding(held))
                 await gesture(power.mouse)
 
-        await self._guarded(work(), self._deadline(GESTURE_LIMIT), "the mouse to be used")
+        await self._guarded(work(), self._deadline(GESTURE_LIMIT + NOTCH_LIMIT * notches), "the mouse to be used")
 
     async def _locate(self, *places: tuple[Place | None, str], timeout: float) -> list[tuple[Spot, Sight]]:
         """Where places are, each with its label, as `_look_at` tells it: all of them on a screen of one size, which it still has.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from qa.errors import DeadlineExceeded, HostError
+from qa.errors import DeadlineExceeded, HostError, MachineError
 from qa.machine.base import WAIT_LIMIT, Duration, Pattern
 from qa.machine.looking import Looking
 from qa.patterns import compile_pattern
@@ -47,6 +48,9 @@ Region = Annotated[
     BeforeValidator(_region, json_schema_input_type=ScreenRegion | _Four | None),
     Field(description="Only this part of the screen: [x, y, width, height], in pixels."),
 ]
+
+LAST_LOOK = 10.0
+"""Seconds for the last look, when time is up: tesseract takes 5 for a screen full of small text on a slow host."""
 
 LABEL = 60
 """Characters of a text that are written beside the place where it was found."""
@@ -120,20 +124,34 @@ class Reading(Looking):
         try:
             return await self._guarded(self._watch_for(pattern, seen), deadline, f"text /{pattern}/ on the screen")
         except DeadlineExceeded as error:
+            if found := await self._read_newest(pattern, seen):
+                return found
             raise _not_found(error, pattern, seen) from None
 
-    async def _watch_for(self, pattern: str, seen: _Seen) -> tuple[Frame, ScreenText, Match]:
-        from qa.screen.text import readings  # noqa: PLC0415 -- as above
+    async def _read_newest(self, pattern: str, seen: _Seen) -> tuple[Frame, ScreenText, Match] | None:
+        """Look once more when the time is up: reading may have been busy with an older picture, or not have begun."""
+        with suppress(MachineError, TimeoutError):
+            async with asyncio.timeout(LAST_LOOK):
+                return await self._read(pattern, await self.grab(), seen)
+        return None
 
+    async def _watch_for(self, pattern: str, seen: _Seen) -> tuple[Frame, ScreenText, Match]:
         async with aclosing(new_frames(self.grab)) as frames:
             async for frame in frames:
-                seen.frame, texts = frame, []
-                async for text in readings(frame, language=self.setup.text_language):
-                    texts.append(text)
-                    seen.texts = texts
-                    if match := text.search(pattern):
-                        return frame, text, match
+                if found := await self._read(pattern, frame, seen):
+                    return found
         raise AssertionError("a machine's frames have no end")
+
+    async def _read(self, pattern: str, frame: Frame, seen: _Seen) -> tuple[Frame, ScreenText, Match] | None:
+        from qa.screen.text import readings  # noqa: PLC0415 -- as above
+
+        seen.frame, texts = frame, []
+        async for text in readings(frame, language=self.setup.text_language):
+            texts.append(text)
+            seen.texts = texts
+            if match := text.search(pattern):
+                return frame, text, match
+        return None
 
 
 def _not_found(error: DeadlineExceeded, pattern: str, seen: _Seen) -> TextNotFound:

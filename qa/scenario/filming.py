@@ -91,7 +91,10 @@ class Films:
         stem = "-".join(slug(part) for part in (name, label) if part)
         pictures = self.folder.path / "film" / stem
         cutting = asyncio.create_task(asyncio.to_thread(cut_film, film.shots, pictures))
-        video = await make_video(film.shots, self.folder.path / f"film-{stem}")
+        try:
+            video = await make_video(film.shots, self.folder.path / f"film-{stem}")
+        finally:
+            await asyncio.wait({cutting})  # its pictures are there until it has ended
         try:
             self.takes.append(Take(name, label, video, film.seen, await cutting))
         except OSError as error:

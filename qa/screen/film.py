@@ -96,13 +96,16 @@ class Film:
         async with self._writing:
             if self._newest and (last or self._clock() - self._chosen >= self._apart):
                 self._choose(force=True)
-            due, self._due = self._due, []
-            if last and not due and self._left_out:
-                due = [self._left_out]
+            if last and not self._due and self._left_out:
+                self._due.append(self._left_out)
             before = self._number
-            for frame in due:
-                if not self.problem:
-                    await _to_its_end(asyncio.to_thread(self._keep, frame, whatever=last and frame is due[-1]))
+            while self._due:
+                whatever = last and len(self._due) == 1
+                try:
+                    if not self.problem:
+                        await _to_its_end(asyncio.to_thread(self._keep, self._due[0], whatever=whatever))
+                finally:  # those behind it are still due, if this is cut off
+                    self._due.pop(0)
             return self._number > before
 
     def _choose(self, *, force: bool = False) -> None:

@@ -85,7 +85,7 @@ class Typist:
                     await proof.type(text[start:end], spelled[start:end])
                 else:
                     if on_console and proof.given_up and rate is None:
-                        pace.rate = BLIND_RATE
+                        pace.rate = min(pace.rate or BLIND_RATE, BLIND_RATE)
                     await pace.send(spelled[start:end])
         return Typed(len(text), proof.seen, proof.mended)
 

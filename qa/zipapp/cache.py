@@ -26,6 +26,7 @@ CONTENTS = "contents"
 
 END = "end"
 PREFIX = "site-packages/"
+FACTS = "anima_qa_start/facts.py"
 NEW, OLD = ".new-", ".old-"
 MOST_THREADS = 4
 """That unpack. The disk is not faster for more."""
@@ -39,6 +40,10 @@ _ENTRY = re.compile(r".+-[0-9a-f]{16}-cp\d+$")
 
 class Damaged(Exception):
     """The single file itself cannot be read."""
+
+
+class Replaced(Exception):
+    """Another build has taken the single file's place."""
 
 
 def entry_name() -> str:
@@ -84,7 +89,7 @@ def unpack(archive: str, root: str) -> int:
 
     Raises:
         OSError: ``root`` cannot be written to, or is full. Nothing is left behind.
-        Damaged: the archive is.
+        Damaged, Replaced: the archive is.
     """
     folder = f"{root}/{entry_name()}"
     mask = os.umask(0o077)
@@ -131,11 +136,13 @@ def _extract(archive: str, folder: str) -> list[tuple[str, int]]:
 
     try:
         with zipfile.ZipFile(archive) as packed:
+            if f'DIGEST = "{DIGEST}"\n'.encode() not in packed.read(FACTS):
+                raise Replaced(archive)
             files = [info for info in packed.infolist() if wanted(info.filename)]
             for parent in {os.path.dirname(info.filename) for info in files}:
                 os.makedirs(f"{folder}/{parent}", exist_ok=True)
             _in_threads([partial(write, info) for info in files])
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise Damaged(str(error)) from error
     return [(info.filename, info.file_size) for info in files]
 

@@ -36,11 +36,13 @@ def unpacked(archive: str, environment: Mapping[str, str], home: str) -> str:
     for root, check in places(environment, home):
         try:
             check()
+            refuse_noexec(root)
             if cache.hold(f"{root}/{cache.entry_name()}") is None:
-                refuse_noexec(root)
                 cache.unpack(archive, root)
             else:
                 cache.tidy(root)
+        except cache.Replaced as error:
+            raise CannotStart(f"error: the file {archive} was replaced while it started\n  -> start it again") from error
         except cache.Damaged as error:
             raise CannotStart(
                 f"error: the file {archive} is damaged: {error}\n  -> copy it again, and compare its SHA-256"

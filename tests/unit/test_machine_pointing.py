@@ -28,8 +28,8 @@ class Pointed(Screen, Pointing):
     def _running(self) -> Any:
         return None
 
-    async def _gesture(self, held: Any, gesture: Any) -> None:
-        self.held = held
+    async def _gesture(self, held: Any, gesture: Any, *, notches: int = 0) -> None:
+        self.held, self.notches = held, notches
 
         async def note(*arguments: Any, **_: Any) -> None:
             self.did.append(arguments)
@@ -87,4 +87,4 @@ async def test_sideways_is_the_wheel_with_shift(tmp_path: Path, direction: Any, 
     screen = Pointed(tmp_path, picture(1))
     await screen.scroll(direction, 2, holding=holding)
     assert screen.did == [(Spot(80, 50, 160, 100), turn, 2)]
-    assert screen.held == held
+    assert (screen.held, screen.notches) == (held, 2)

@@ -136,6 +136,26 @@ async def test_who_is_cancelled_while_a_picture_is_written_leaves_a_whole_film(
     assert len(film.shots) == 1
 
 
+async def test_what_was_to_be_written_behind_it_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film, writes = Film(tmp_path / "film"), threading.Event()
+    keep = film._keep
+
+    def tell(frame: Frame, *, whatever: bool) -> None:
+        writes.set()
+        keep(frame, whatever=whatever)
+
+    monkeypatch.setattr(film, "_keep", tell)
+    for number in range(6):
+        film.see(bar(number + 1, number))
+    task = asyncio.create_task(film.develop())
+    assert await asyncio.to_thread(writes.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await film.develop(last=True)
+    assert times(film) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
 def taken(tmp_path: Path, frames: list[Frame]) -> list[Shot]:
     shots = []
     for number, frame in enumerate(frames):

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 from screens import plain, screen
 
+import qa.screen.text
 import qa.screen.text.reader as reader
 import qa.screen.watch
 from qa.console import SerialConsole
@@ -134,6 +135,24 @@ async def test_a_text_that_does_not_come_is_told_with_what_is_most_like_it(tmp_p
     assert (error.result.frame, error.result.wanted) == (vm.pictures[-1], "text /ect/prof1le/")
 
 
+async def test_a_text_that_is_there_when_the_time_is_up_is_found(tmp_path: Path) -> None:
+    assert await Screen(tmp_path, screen("linux-vi")).do("wait_for_text", "etc/profile", timeout=0)
+
+
+async def test_who_was_busy_with_an_older_picture_looks_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = qa.screen.text.readings
+
+    async def slow(frame: Frame, **how: Any) -> Any:
+        if frame.width == 9:
+            await asyncio.Event().wait()
+        async for text in real(frame, **how):
+            yield text
+
+    monkeypatch.setattr("qa.screen.text.readings", slow)
+    sight = await Screen(tmp_path, plain(9, 9), screen("linux-vi")).do("wait_for_text", "etc/profile", timeout=0.1)
+    assert sight.frame.width == 800
+
+
 async def test_when_the_screen_was_never_read_there_is_still_a_picture_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +161,7 @@ async def test_when_the_screen_was_never_read_there_is_still_a_picture_of_it(
         yield
 
     monkeypatch.setattr("qa.screen.text.readings", never)
+    monkeypatch.setattr("qa.machine.reading.LAST_LOOK", 0.1)
     with pytest.raises(TextNotFound) as caught:
         await Screen(tmp_path, screen("linux-vi")).do("wait_for_text", "x", timeout=0.1)
     assert caught.value.result is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -209,6 +210,29 @@ async def test_texts_of_two_typists_are_never_mixed() -> None:
     first, second = "a" * 300 + "\n", "b" * 300 + "\n"
     await asyncio.gather(desk.type(first), desk.type(second, verify=False), desk.typist.keyboard.press(("tab",)))
     assert desk.console.typed == first + second + "\t"
+
+
+async def test_what_had_to_be_typed_slowly_is_not_typed_fast_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float | None] = []
+    send = Pace.send
+
+    async def note(pace: Pace, strokes: Any, **how: Any) -> None:
+        rates.append(pace.rate)
+        await send(pace, strokes, **how)
+
+    monkeypatch.setattr(Pace, "send", note)
+    desk = Desk()
+    desk.console.mangle = losing(1)  # type: ignore[assignment]
+
+    def hide(_: str) -> str:
+        desk.console.echo = False
+        return ""
+
+    desk.console.after_enter = hide
+    await desk.type("ls x\n" + "ab\n" * 4)
+    assert desk.console.lines == ["ls x", "ab", "ab", "ab", "ab"]
+    assert rates[0] is None
+    assert rates[-1] == 40.0
 
 
 async def test_a_text_that_is_given_up_leaves_no_key_pressed_and_no_turn_taken() -> None:

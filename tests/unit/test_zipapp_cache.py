@@ -261,6 +261,15 @@ def test_a_full_disk_leaves_nothing_behind(archive: str, root: Path, monkeypatch
     assert names(root) == set()
 
 
+def test_a_file_that_another_build_has_replaced_is_not_unpacked_under_the_old_name(
+    archive: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "DIGEST", "0123456789abcdef")
+    with pytest.raises(cache.Replaced):
+        start(archive, root)
+    assert names(root) == set()
+
+
 def test_a_user_who_may_have_no_more_threads_unpacks_in_one(archive: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(_: object) -> None:
         raise RuntimeError("can't start new thread")

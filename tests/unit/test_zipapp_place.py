@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from zipapps import as_build, make_archive
@@ -113,6 +114,18 @@ def test_a_file_system_that_forbids_programs_is_passed_over(
     monkeypatch.setattr(os, "statvfs", lambda path: Mounted if str(path).startswith(str(home)) else real(path))
     assert unpacked(archive, {"TMPDIR": str(tmp_path)}, str(home)).startswith(f"{tmp_path}/anima-qa-")
     assert list(home.iterdir()) == []
+
+
+def test_so_is_one_that_came_to_forbid_them_after_it_was_filled(
+    archive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    assert unpacked(archive, {}, str(home)).startswith(str(home))
+    real = os.statvfs
+    forbids = SimpleNamespace(f_flag=os.ST_NOEXEC)
+    monkeypatch.setattr(os, "statvfs", lambda path: forbids if str(path).startswith(str(home)) else real(path))
+    assert unpacked(archive, {"TMPDIR": str(tmp_path)}, str(home)).startswith(f"{tmp_path}/anima-qa-")
 
 
 @pytest.mark.parametrize("trap", ["a link", "open to others", "a file"])

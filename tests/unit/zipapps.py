@@ -12,8 +12,11 @@ from qa.zipapp import cache
 
 HERE = f"{sys.version_info[0]}{sys.version_info[1]}"
 OTHER = "311" if HERE != "311" else "312"
+ANY_BUILD = "".join(f'DIGEST = "{digit * 16}"\n' for digit in "0123456789abcdef").encode()
+"""Facts of whatever build a test says that it is."""
 FILES = {
     "__main__.py": b"pass",
+    cache.FACTS: ANY_BUILD,
     "site-packages/one.py": b"ONE = 1\n",
     "site-packages/package/two.py": b"TWO = 2\n",
     f"site-packages/fast.cpython-{HERE}-x86_64-linux-gnu.so": b"for this Python",
