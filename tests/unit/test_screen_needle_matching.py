@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from qa.screen.metrics import Scene, blurred, grey_of, planes_of
 from qa.screen.needle import Description, Needle
 from qa.screen.picture import frame_from_picture
 from qa.screen.sight import Candidate, Tile
-from qa.screen.target import AS_GOOD, targets_of
+from qa.screen.target import AS_GOOD, _target, targets_of
 
 
 def made(rgb: Any, *areas: dict[str, Any], **more: Any) -> Needle:
@@ -408,3 +409,27 @@ def test_what_is_computed_of_a_frame_is_computed_once(tmp_path: Path, monkeypatc
     monkeypatch.setattr("qa.screen.metrics.blurred", never)
     monkeypatch.setattr("qa.screen.metrics.grey_of", never)
     assert compare(scene_of(frame), needle, 1).matched
+
+
+def test_a_look_beside_another_one_at_a_new_needle_sees_all_of_its_areas(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = noise(1, 30, 40)
+    needle = made(picture, box(1, 1, 9, 9), box(20, 15, 9, 9))
+    screen = picture.copy()
+    screen[15:] = 0
+    half_done, go_on = threading.Event(), threading.Event()
+
+    def slowly(area: Any, *more: Any) -> Any:
+        if threading.current_thread() is other and area is needle.areas[1]:
+            half_done.set()
+            go_on.wait(30)
+        return _target(area, *more)
+
+    monkeypatch.setattr("qa.screen.target._target", slowly)
+    other = threading.Thread(target=targets_of, args=(needle,))
+    other.start()
+    try:
+        assert half_done.wait(30)
+        assert not compare(Scene(screen), needle, 0).matched
+    finally:
+        go_on.set()
+        other.join(30)
