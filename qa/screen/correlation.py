@@ -194,9 +194,9 @@ def _near(table: Table, places: tuple[int, int], block: tuple[Block, int], most:
     sums -= table[bottom : bottom + down, left : left + across]
     sums += table[top : top + down, left : left + across]
     reach = math.isqrt(int(most * (bottom - top) * (right - left))) + 1
-    lowest = max(0, wanted - reach)
-    sums -= sums.dtype.type(lowest)  # what is below becomes huge
-    return np.asarray(sums <= sums.dtype.type(wanted + reach - lowest))
+    lowest, highest = max(0, wanted - reach), min(wanted + reach, int(np.iinfo(sums.dtype).max))  # no sum is above that
+    sums -= sums.dtype.type(lowest)  # what is below becomes huge: more than any highest less lowest
+    return np.asarray(sums <= sums.dtype.type(highest - lowest))
 
 
 def _read(starts: Indexes, table: Table, y: int, x: int) -> Table:

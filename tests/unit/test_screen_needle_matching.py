@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from plain_needles import plain_blur, plain_grey, plain_search
 
-from qa.screen.correlation import Field, Small, transform_length
+from qa.screen.correlation import Field, Small, _near, places_within, transform_length
 from qa.screen.matching import candidate_of, compare_areas, find, ranked, scene_of
 from qa.screen.metrics import Scene, blurred, grey_of, planes_of
 from qa.screen.needle import Description, Needle
@@ -195,6 +195,20 @@ def test_sums_are_exact_where_numbers_are_largest() -> None:
     same = (np.indices((201, 201)).sum(axis=0) & 1) == 1
     assert (totals[same] == 0).all()
     assert (totals[~same] == 255**2 * part.size).all()
+
+
+def test_a_bound_beyond_the_largest_number_of_a_table_leaves_no_place_out() -> None:
+    white = np.full((2160, 3840), 255, np.uint8)
+    found = places_within([Field(white)], [Small(white)], 0.4 * white.size * 3 * 255**2)
+    assert found
+    assert [part.tolist() for part in found] == [[0], [0], [0.0]]
+
+
+def test_what_is_below_a_bound_is_out_though_the_bound_reaches_beyond_the_largest_number() -> None:
+    sums = np.array([[100_000_000, 3_900_000_000, 4_290_000_000]], np.uint32)
+    table = np.zeros((2, 4), np.uint32)
+    np.cumsum(sums, axis=1, dtype=np.uint32, out=table[1:, 1:])
+    assert _near(table, (1, 3), ((0, 0, 1, 1), 4_000_000_000), 400_000_000.0**2).tolist() == [[False, True, True]]
 
 
 @pytest.mark.parametrize(("least", "length"), [(1, 1), (7, 8), (121, 125), (769, 800), (1024, 1024)])
