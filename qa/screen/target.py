@@ -114,6 +114,7 @@ def targets_of(needle: Needle) -> dict[int, Target]:
     """Number of the area to its target, for the areas of type match; made once."""
     if not needle.prepared and any(area.type == "match" for area in needle.areas):
         needle.__dict__["prepared"] = _made(needle)  # in one go: a look in another thread finds all of them or none
+        needle.__dict__.pop("rgb", None)  # megabytes that nothing needs any more
     return needle.prepared
 
 
@@ -134,5 +135,5 @@ def _target(area: Area, scene: Scene, excluded: Flags, around: NDArray[np.uint16
     x, y, width, height = area.box
     part = np.s_[y : y + height, x : x + width]
     patterns = np.where(excluded, np.uint16(WHOLLY_EXCLUDED), np.uint16(0)) if area.metric == "exact" else around
-    planes = [np.ascontiguousarray(plane[part]) for plane in scene.planes(area.metric, y, y + height)]
+    planes = [plane[part].copy() for plane in scene.planes(area.metric, y, y + height)]
     return Target(area, planes, patterns[part].copy() if patterns[part].any() else None)
