@@ -13,7 +13,7 @@ from qa.errors import HostError, UsageError
 from qa.places import is_folder
 
 if TYPE_CHECKING:
-    from qa.screen.needle import Needle
+    from qa.screen.frames import Frame
     from qa.screen.sight import AreaMatch, Candidate
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -87,15 +87,13 @@ def _compare(paths: list[Path], screen: Path, search_ratio: float, language: str
     import asyncio
 
     from qa.cli.output import print_json
-    from qa.screen.look import look_for
-    from qa.screen.needle import read_needle
     from qa.screen.needle_lint import lint_needle
     from qa.screen.picture import frame_from_picture
 
     frame = frame_from_picture(screen)
     problems = {path: bad for path in paths if (bad := lint_needle(path)[0])}
-    needles = [read_needle(path) for path in paths if path not in problems]
-    candidates = asyncio.run(look_for(frame, needles, search_ratio, language=language))
+    usable = [path for path in paths if path not in problems]
+    candidates, sizes = asyncio.run(_looked_for(usable, frame, search_ratio, language))
     if as_json:
         seen = {one.picture: one for one in candidates}
         records = [
@@ -103,7 +101,6 @@ def _compare(paths: list[Path], screen: Path, search_ratio: float, language: str
         ]
         print_json(records)
     else:
-        sizes = {one.picture: one for one in needles}
         for one in candidates:
             _print(one, sizes[one.picture], (frame.width, frame.height))
         for text in (text for bad in problems.values() for text in bad):
@@ -115,6 +112,23 @@ def _compare(paths: list[Path], screen: Path, search_ratio: float, language: str
     if any(one.unread for one in candidates):
         return HostError.exit_code
     return 0 if all(one.matched for one in candidates) else 1
+
+
+async def _looked_for(
+    paths: list[Path], frame: Frame, search_ratio: float, language: str
+) -> tuple[tuple[Candidate, ...], dict[Path, tuple[int, int]]]:
+    """What became of the needles, the best first, and the sizes of their pictures. Only one at a time is in memory."""
+    from qa.screen.look import look_for
+    from qa.screen.matching import ranked
+    from qa.screen.needle import read_needle
+
+    candidates: list[Candidate] = []
+    sizes = {}
+    for path in paths:
+        needle = read_needle(path)
+        sizes[needle.picture] = needle.size
+        candidates += await look_for(frame, [needle], search_ratio, language=language)
+    return ranked(candidates), sizes
 
 
 def _record(one: Candidate) -> dict[str, Any]:
@@ -136,7 +150,7 @@ def _unusable(path: Path, problems: list[str]) -> dict[str, Any]:
     return {"needle": path.stem, "matched": False, "error": None, "areas": [], "problems": problems}
 
 
-def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
+def _print(one: Candidate, made_at: tuple[int, int], size: tuple[int, int]) -> None:
     from qa.screen.telling import alike
 
     mark = click.style("matches", fg="green") if one.matched else click.style("does not match", fg="red")
@@ -150,8 +164,8 @@ def _print(one: Candidate, needle: Needle, size: tuple[int, int]) -> None:
         click.echo(f"  {mark}  {area.width}x{area.height} at {area.x},{area.y}{moved}: {told}{read}")
     if one.unread:
         click.secho(f"  {one.unread.message}{f' -> {one.unread.hint}' if one.unread.hint else ''}", fg="red")
-    if needle.size != size:
-        click.echo(f"  the needle was made at {needle.size[0]}x{needle.size[1]} pixels, the screen has {size[0]}x{size[1]}")
+    if made_at != size:
+        click.echo(f"  the needle was made at {made_at[0]}x{made_at[1]} pixels, the screen has {size[0]}x{size[1]}")
 
 
 @command.command("new")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -22,7 +22,7 @@ from qa.screen.watch import new_frames
 
 if TYPE_CHECKING:
     from qa.screen.library import Library
-    from qa.screen.needle import Needle
+    from qa.screen.needle import Needle, NeedleError
 
 ASSERT_LIMIT = 30.0
 """Seconds in which a screen that should be there has been drawn; openQA's default."""
@@ -52,6 +52,21 @@ class NeedleNotSeen(CheckFailed):
     def __init__(self, message: str, *, evidence: dict[str, str], hint: str, result: Sight) -> None:
         super().__init__(message, hint=hint, evidence=evidence)
         self.result = result
+
+
+@dataclass
+class _Sought:
+    """What a step looks for.
+
+    Attributes:
+        wanted: for people.
+        names: the words that may be names of needles.
+        needles: those of which one must be seen; never none.
+    """
+
+    wanted: str
+    names: Sequence[str]
+    needles: Sequence[Needle]
 
 
 @dataclass
@@ -108,29 +123,42 @@ class Seeing(Looking):
         if not names and not tags:
             raise UsageError("no needle was named", hint="give the name or the tag of one")
         self._on()
-        needles = await asyncio.to_thread(
-            self._library.find, names, tags=tags, tell=lambda text: self.bus.notice(text, "warning")
-        )
+        needles = await asyncio.to_thread(self._library.find, names, tags=tags, tell=self._warn)
         wanted = f"needle {' or '.join([*names, *(f'#{one}' for one in tags)])}"
-        deadline, watch = self._deadline(timeout), _Watch()
+        sought, deadline, watch = _Sought(wanted, names, needles), self._deadline(timeout), _Watch()
         try:
-            return await self._guarded(self._seek(needles, wanted, search_ratio, watch), deadline, wanted)
+            return await self._guarded(self._seek(sought, search_ratio, watch), deadline, wanted)
         except DeadlineExceeded:
-            sight = await self._last_look(await self._newest(watch), needles, wanted)
+            sight = await self._last_look(await self._newest(watch), sought)
         if sight.match:
             return sight
-        raise _not_seen(sight, needles, deadline)
+        raise _not_seen(sight, sought.needles, deadline)
 
-    async def _seek(self, needles: Sequence[Needle], wanted: str, search_ratio: float, watch: _Watch) -> Sight:
+    def _warn(self, text: str) -> None:
+        self.bus.notice(text, "warning")
+
+    def _leave_out(self, sought: _Sought, needle: Needle, error: NeedleError) -> None:
+        """Go on without a needle whose picture cannot be read.
+
+        Raises:
+            NeedleError: it was named, or was the last one.
+        """
+        others = [one for one in sought.needles if one is not needle]
+        if needle.name in sought.names or not others:
+            raise error
+        sought.needles = others
+        self._library.leave_out(needle, error, self._warn)
+
+    async def _seek(self, sought: _Sought, search_ratio: float, watch: _Watch) -> Sight:
         """Look at each new picture near the areas' places, and at the whole screen when it stands still or never does."""
         due = time.monotonic() + STILL
         async for frame, still in _with_rests(new_frames(self.grab)):
             watch.frame = frame
-            if not still and (sight := await self._look(frame, needles, wanted, search_ratio)).match:
+            if not still and (sight := await self._look(frame, sought, search_ratio)).match:
                 return sight
             began = time.monotonic()
             if still or began >= due:
-                if (sight := await self._look(frame, needles, wanted, 1.0)).match:
+                if (sight := await self._look(frame, sought, 1.0)).match:
                     return sight
                 ended = time.monotonic()
                 due = ended + max(STILL, SHARE * (ended - began))
@@ -144,29 +172,36 @@ class Seeing(Looking):
                 raise
             return watch.frame
 
-    async def _look(self, frame: Frame, needles: Sequence[Needle], wanted: str, search_ratio: float) -> Sight:
-        from qa.screen.look import look_for  # noqa: PLC0415 -- loads numpy, which takes 0.1 s
-
-        sight = Sight(
-            frame, wanted, await look_for(frame, needles, search_ratio, only_match=True, language=self.setup.text_language)
-        )
-        _check_readable(sight, needles)
+    async def _look(self, frame: Frame, sought: _Sought, search_ratio: float) -> Sight:
+        sight = Sight(frame, sought.wanted, await self._candidates(frame, sought, search_ratio, only_match=True))
+        _check_readable(sight, sought.needles)
         return sight
 
-    async def _last_look(self, frame: Frame, needles: Sequence[Needle], wanted: str) -> Sight:
+    async def _last_look(self, frame: Frame, sought: _Sought) -> Sight:
         """At the whole screen: whether one matches, and else how much they lack."""
-        from qa.screen.look import look_for  # noqa: PLC0415 -- as above
-
-        sight = Sight(frame, wanted)
+        sight = Sight(frame, sought.wanted)
         for only_match in (True, False):  # of many needles the one that matches is found, before time is spent on the others
-            candidates = await look_for(
-                frame, needles, 1.0, only_match=only_match, limit=LAST_LOOK, language=self.setup.text_language
-            )
+            candidates = await self._candidates(frame, sought, 1.0, only_match=only_match, limit=LAST_LOOK)
             sight = replace(sight, candidates=candidates)
             if sight.match:
                 break
-        _check_readable(sight, needles)
+        _check_readable(sight, sought.needles)
         return sight
+
+    async def _candidates(
+        self, frame: Frame, sought: _Sought, search_ratio: float, *, only_match: bool, limit: float | None = None
+    ) -> tuple[Candidate, ...]:
+        from qa.screen.look import look_for  # noqa: PLC0415 -- loads numpy, which takes 0.1 s
+
+        return await look_for(
+            frame,
+            sought.needles,
+            search_ratio,
+            language=self.setup.text_language,
+            only_match=only_match,
+            limit=limit,
+            leave_out=partial(self._leave_out, sought),
+        )
 
 
 async def _with_rests(frames: AsyncGenerator[Frame]) -> AsyncGenerator[tuple[Frame, bool]]:

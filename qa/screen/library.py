@@ -64,6 +64,14 @@ class Library:
             found |= {one.path: one for one in sorted(of_word, key=lambda one: one.name != word)}
         return list(found.values())
 
+    def leave_out(self, needle: Needle, error: NeedleError, tell: Callable[[str], object]) -> None:
+        """Do not find a needle again whose picture turned out to be no good, until it changes; ``tell`` is told of it once."""
+        stamp, known = self._read[needle.path]
+        if not isinstance(known, NeedleError):
+            tell(f"a needle is left out: {error.message}")
+        if known is needle:
+            self._read[needle.path] = stamp, error
+
     def words(self) -> set[str]:
         """All names and tags of needles that can be used."""
         return {word for one in self._usable(self.files(), lambda _: None) for word in (one.name, *one.tags)}

@@ -13,7 +13,7 @@ from qa.errors import HostError
 from qa.screen.frames import Frame
 from qa.screen.matching import candidate_of, compare_areas, matching_areas, ranked, scene_of
 from qa.screen.metrics import Scene
-from qa.screen.needle import Area, Needle
+from qa.screen.needle import Area, Needle, NeedleError
 from qa.screen.sight import AreaMatch, Candidate
 
 
@@ -25,6 +25,7 @@ async def look_for(
     language: str,
     only_match: bool = False,
     limit: float | None = None,
+    leave_out: Callable[[Needle, NeedleError], object] | None = None,
 ) -> tuple[Candidate, ...]:
     """Compare ``frame`` with each of the needles, the best first; beside the event loop, since it takes milliseconds.
 
@@ -34,9 +35,10 @@ async def look_for(
         only_match: leave out needles that do not match, which is quicker than to tell how much they lack. Those whose texts
             could not be read stay, since they might.
         limit: seconds after which no further needle is compared, and no further text is read; one is always compared.
+        leave_out: is told of each needle whose picture cannot be read; without it that is an error.
 
     Raises:
-        NeedleError: a needle's picture cannot be read.
+        NeedleError: a needle's picture cannot be read, or what ``leave_out`` raises.
     """
     end = time.monotonic() + limit if limit is not None else math.inf
     given_up = threading.Event()
@@ -48,6 +50,11 @@ async def look_for(
         given_up.set()  # a thread cannot be cancelled
     candidates = []
     for needle, areas in found:
+        if isinstance(areas, NeedleError):
+            if leave_out is None:
+                raise areas
+            leave_out(needle, areas)
+            continue
         texts, unread = await _texts(frame, needle, areas, end, language)
         candidate = candidate_of(needle, areas | texts, unread)
         if candidate.matched or unread or not only_match:
@@ -57,14 +64,20 @@ async def look_for(
 
 def _compared(
     scene: Scene, needles: Sequence[Needle], search_ratio: float, only_match: bool, is_over: Callable[[], bool]
-) -> list[tuple[Needle, dict[int, AreaMatch]]]:
-    """What became of the needles' areas; of those that match only, where no more is wanted."""
+) -> list[tuple[Needle, dict[int, AreaMatch] | NeedleError]]:
+    """What became of the needles' areas; of those that match only, where no more is wanted. Or why one cannot be compared."""
     compare = matching_areas if only_match else compare_areas
-    found = []
-    for number, needle in enumerate(needles):
-        if number and is_over():
+    found: list[tuple[Needle, dict[int, AreaMatch] | NeedleError]] = []
+    compared = 0
+    for needle in needles:
+        if compared and is_over():
             break
-        areas = compare(scene, needle, search_ratio)
+        try:
+            areas = compare(scene, needle, search_ratio)
+        except NeedleError as error:
+            found.append((needle, error))
+            continue
+        compared += 1
         if areas is not None:
             found.append((needle, areas))
     return found

@@ -136,7 +136,7 @@ def _edges_everywhere(scene: Scene, target: Target, window: Window) -> Integers:
         counted = np.zeros(target.planes[0].shape, bool)
         counted[down, across] = True
         for green, own in zip(scene.with_green(target.area.metric, pattern), target.planes, strict=True):
-            some = Field(green[top:bottom, left:right]).differences(Small(own, counted))
+            some = Field(green[top:bottom, left:right]).differences(Small(own, counted, keep=False))
             added = some if added is None else added + some
     assert added is not None
     return added

@@ -113,23 +113,27 @@ class Place:
 def targets_of(needle: Needle) -> dict[int, Target]:
     """Number of the area to its target, for the areas of type match; made once."""
     if not needle.prepared and any(area.type == "match" for area in needle.areas):
-        height, width, _ = needle.rgb.shape
-        excluded = np.zeros((height, width), bool)
-        for area in needle.areas:
-            if area.type == "exclude":
-                x, y, across, down = area.box
-                excluded[y : y + down, x : x + across] = True
-        filled = np.where(excluded[..., None], np.array(GREEN, np.uint8), needle.rgb) if excluded.any() else needle.rgb
-        scene, around = Scene(filled), neighbours(excluded)
-        for number, area in enumerate(needle.areas):
-            if area.type == "match":
-                needle.prepared[number] = _target(area, scene, excluded, around)
+        needle.__dict__["prepared"] = _made(needle)  # in one go: a look in another thread finds all of them or none
+        needle.__dict__.pop("rgb", None)  # megabytes that nothing needs any more
     return needle.prepared
+
+
+def _made(needle: Needle) -> dict[int, Target]:
+    rgb = needle.rgb
+    excluded = np.zeros(rgb.shape[:2], bool)
+    for area in needle.areas:
+        if area.type == "exclude":
+            x, y, across, down = area.box
+            excluded[y : y + down, x : x + across] = True
+    filled = np.where(excluded[..., None], np.array(GREEN, np.uint8), rgb) if excluded.any() else rgb
+    scene, around = Scene(filled), neighbours(excluded)
+    matching = ((number, area) for number, area in enumerate(needle.areas) if area.type == "match")
+    return {number: _target(area, scene, excluded, around) for number, area in matching}
 
 
 def _target(area: Area, scene: Scene, excluded: Flags, around: NDArray[np.uint16]) -> Target:
     x, y, width, height = area.box
     part = np.s_[y : y + height, x : x + width]
     patterns = np.where(excluded, np.uint16(WHOLLY_EXCLUDED), np.uint16(0)) if area.metric == "exact" else around
-    planes = [np.ascontiguousarray(plane[part]) for plane in scene.planes(area.metric, y, y + height)]
+    planes = [plane[part].copy() for plane in scene.planes(area.metric, y, y + height)]
     return Target(area, planes, patterns[part].copy() if patterns[part].any() else None)

@@ -182,6 +182,60 @@ async def test_a_broken_needle_among_others_is_told_and_left_out(tmp_path: Path)
         await screen.assert_screen("broken")
 
 
+def cut(path: Path) -> None:
+    """Its header can be read, and the rest cannot."""
+    picture = path.with_suffix(".png")
+    picture.write_bytes(picture.read_bytes()[:3000])
+
+
+async def test_a_needle_with_a_damaged_picture_is_left_out_and_told_once(tmp_path: Path) -> None:
+    cut(put(tmp_path, "cut", picture(1), tags=["menu"]))
+    put(tmp_path, "good", picture(1), tags=["menu"])
+    screen, told = Screen(tmp_path, picture(2), picture(1)), list[str]()
+    screen.bus.subscribe(lambda event: told.append(event.message) if isinstance(event, Notice) else None)
+    for timeout in (30, 0):
+        sight = await screen.assert_screen("menu", timeout=timeout)
+        assert sight.match
+        assert sight.match.name == "good"
+    assert len(told) == 1
+    assert told[0].startswith("a needle is left out: needle cut: ")
+    assert "cut.png is damaged" in told[0]
+    assert screen._library.words() == {"good", "menu"}
+    put(tmp_path, "cut", picture(1), tags=["menu"])  # mended
+    assert (await screen.assert_screen("cut", timeout=0)).match
+
+
+async def test_a_damaged_picture_is_an_error_where_its_needle_is_named_or_no_other_is_left(tmp_path: Path) -> None:
+    cut(put(tmp_path, "cut", picture(1), tags=["menu", "alone"]))
+    cut(put(tmp_path, "torn", picture(1), tags=["both", "menu"]))
+    cut(put(tmp_path, "worn", picture(1), tags=["both"]))
+    put(tmp_path, "good", picture(1), tags=["menu"])
+    for asked in (["good", "cut"], ["alone"], ["both"]):
+        for timeout in (30, 0):
+            with pytest.raises(UsageError, match=r"needle (cut|torn|worn): .*\.png is damaged"):
+                await Screen(tmp_path, picture(1)).assert_screen(asked, timeout=timeout)
+
+
+async def test_a_damaged_picture_has_no_part_in_what_is_told_of_the_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeing, "LAST_LOOK", 0)
+    cut(put(tmp_path, "cut", picture(1), tags=["menu"]))
+    put(tmp_path, "good", picture(1), tags=["menu"])
+    with pytest.raises(NeedleNotSeen) as caught:
+        await Screen(tmp_path, picture(2)).assert_screen("menu", timeout=0)
+    assert "needles could be compared" not in caught.value.message
+    assert [one.name for one in caught.value.result.candidates] == ["good"]
+
+
+async def test_a_damaged_picture_does_not_hide_that_no_text_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unreadable(monkeypatch)
+    cut(put(tmp_path, "cut", picture(1), tags=["menu"]))
+    put(tmp_path, "text", picture(1), tags=["menu"], area=[AREA | {"type": "ocr", "refstr": "OK"}])
+    with pytest.raises(HostError, match="no tesseract"):
+        await Screen(tmp_path, picture(1)).assert_screen("menu")
+
+
 async def test_the_last_picture_counts_when_the_machine_has_ended(tmp_path: Path) -> None:
     screen = Screen(tmp_path)
 

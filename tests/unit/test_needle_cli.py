@@ -7,6 +7,7 @@ import json
 import re
 import struct
 import threading
+import weakref
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -276,6 +277,25 @@ def test_a_text_that_cannot_be_read_is_told_with_its_needle(here: Path, monkeypa
     assert (status(result), menu["matched"], unread["matched"], unread["problems"]) == (3, True, False, ["no tesseract"])
     assert (unread["error"], [area["similarity"] for area in unread["areas"]]) == (0.0, [1.0, None])
     assert "  no tesseract -> install it" in call(*check).output.splitlines()
+
+
+def test_of_many_needles_that_are_compared_few_are_in_memory_at_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[weakref.ref[Any]] = []
+    most = 0
+
+    def reading(path: Path) -> Any:
+        nonlocal most
+        needle = read_needle(path)
+        seen.append(weakref.ref(needle))
+        most = max(most, sum(one() is not None for one in seen))
+        return needle
+
+    for number in range(6):
+        new(f"menu-{number}", "--from", "shot.png", "--area", "1,1,20x9")
+    monkeypatch.setattr("qa.screen.needle.read_needle", reading)
+    assert status(call("needle", "check", "needles", "--screen", "shot.png")) == 0
+    assert len(seen) == 6
+    assert most <= 3  # one that is read, the one before it, and what a thread has not let go yet
 
 
 def test_a_search_ratio_looks_further(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import numpy as np
 import pytest
 from plain_needles import plain_blur, plain_grey, plain_search
 
-from qa.screen.correlation import Field, Small, transform_length
+from qa.screen.correlation import Field, Small, _near, _Recent, places_within, transform_length
 from qa.screen.matching import candidate_of, compare_areas, find, ranked, scene_of
 from qa.screen.metrics import Scene, blurred, grey_of, planes_of
 from qa.screen.needle import Description, Needle
 from qa.screen.picture import frame_from_picture
 from qa.screen.sight import Candidate, Tile
-from qa.screen.target import AS_GOOD, targets_of
+from qa.screen.target import AS_GOOD, _target, targets_of
 
 
 def made(rgb: Any, *areas: dict[str, Any], **more: Any) -> Needle:
@@ -194,6 +195,45 @@ def test_sums_are_exact_where_numbers_are_largest() -> None:
     same = (np.indices((201, 201)).sum(axis=0) & 1) == 1
     assert (totals[same] == 0).all()
     assert (totals[~same] == 255**2 * part.size).all()
+
+
+def test_a_bound_beyond_the_largest_number_of_a_table_leaves_no_place_out() -> None:
+    white = np.full((2160, 3840), 255, np.uint8)
+    found = places_within([Field(white)], [Small(white)], 0.4 * white.size * 3 * 255**2)
+    assert found
+    assert [part.tolist() for part in found] == [[0], [0], [0.0]]
+
+
+def test_what_is_below_a_bound_is_out_though_the_bound_reaches_beyond_the_largest_number() -> None:
+    sums = np.array([[100_000_000, 3_900_000_000, 4_290_000_000]], np.uint32)
+    table = np.zeros((2, 4), np.uint32)
+    np.cumsum(sums, axis=1, dtype=np.uint32, out=table[1:, 1:])
+    assert _near(table, (1, 3), ((0, 0, 1, 1), 4_000_000_000), 400_000_000.0**2).tolist() == [[False, True, True]]
+
+
+def test_transforms_are_kept_for_what_was_looked_for_last_and_for_no_more_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    planes = np.random.default_rng(1).integers(0, 256, (6, 40, 50)).astype(np.uint8)
+    large, smalls = Field(planes[0]), [Small(plane[:9, :7]) for plane in planes[1:]]
+    room = 3 * 40 * 26 * 16  # for three
+    monkeypatch.setattr("qa.screen.correlation._RECENT", _Recent())
+    monkeypatch.setattr("qa.screen.correlation.KEPT_BYTES", room)
+    before = [large.differences(small) for small in smalls]
+    assert [len(small.transforms) for small in smalls] == [0, 0, 1, 1, 1]
+    large.differences(smalls[2])
+    del smalls[4]
+    assert (large.differences(smalls[0]) == before[0]).all()
+    assert [len(small.transforms) for small in smalls] == [1, 0, 1, 0]
+    monkeypatch.setattr("numpy.fft.rfft2", None)
+    assert (large.differences(smalls[2]) == before[2]).all()  # nothing is computed anew
+
+
+def test_a_transform_that_is_larger_than_the_bound_pushes_no_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Small(np.ones((3, 3), np.uint8))
+    monkeypatch.setattr("qa.screen.correlation._RECENT", _Recent())
+    monkeypatch.setattr("qa.screen.correlation.KEPT_BYTES", 10_000)
+    for side in (10, 90):
+        Field(np.ones((side, side), np.uint8)).differences(small)
+    assert [shape for shape, _ in small.transforms] == [(10, 10)]
 
 
 @pytest.mark.parametrize(("least", "length"), [(1, 1), (7, 8), (121, 125), (769, 800), (1024, 1024)])
@@ -408,3 +448,36 @@ def test_what_is_computed_of_a_frame_is_computed_once(tmp_path: Path, monkeypatc
     monkeypatch.setattr("qa.screen.metrics.blurred", never)
     monkeypatch.setattr("qa.screen.metrics.grey_of", never)
     assert compare(scene_of(frame), needle, 1).matched
+
+
+def test_a_look_beside_another_one_at_a_new_needle_sees_all_of_its_areas(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = noise(1, 30, 40)
+    needle = made(picture, box(1, 1, 9, 9), box(20, 15, 9, 9))
+    screen = picture.copy()
+    screen[15:] = 0
+    half_done, go_on = threading.Event(), threading.Event()
+
+    def slowly(area: Any, *more: Any) -> Any:
+        if threading.current_thread() is other and area is needle.areas[1]:
+            half_done.set()
+            go_on.wait(30)
+        return _target(area, *more)
+
+    monkeypatch.setattr("qa.screen.target._target", slowly)
+    other = threading.Thread(target=targets_of, args=(needle,))
+    other.start()
+    try:
+        assert half_done.wait(30)
+        assert not compare(Scene(screen), needle, 0).matched
+    finally:
+        go_on.set()
+        other.join(30)
+
+
+def test_a_needles_picture_is_let_go_once_its_areas_are_prepared() -> None:
+    picture = noise(1, 30, 40)
+    needle = made(picture, box(0, 4, 40, 9, metric="exact"))  # as wide as the picture, whose rows could be had without a copy
+    assert compare(Scene(picture), needle, 0).matched
+    assert "rgb" not in needle.__dict__
+    assert all(plane.base is None for plane in targets_of(needle)[0].planes)
+    assert compare(Scene(picture), needle, 0).matched
