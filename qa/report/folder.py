@@ -96,13 +96,18 @@ class ResultsFolder:
         """Texts that show what was seen."""
         return self.path / "evidence"
 
-    def console_log(self, machine: str | None = None) -> Path:
-        """The raw serial console. ``machine`` names it where the run has more than one."""
-        return self.path / ("console.log" if machine is None else f"console-{slug(machine, 'machine')}.log")
+    def console_log(self, machine: str | None = None, label: str = "") -> Path:
+        """The raw serial console. ``machine`` names it where the run has more than one, and ``label`` the branch of a fork."""
+        return self._log("console", machine, label)
 
-    def qemu_log(self, machine: str | None = None) -> Path:
-        """What QEMU itself said. ``machine`` as for `console_log`."""
-        return self.path / ("qemu.log" if machine is None else f"qemu-{slug(machine, 'machine')}.log")
+    def qemu_log(self, machine: str | None = None, label: str = "") -> Path:
+        """What QEMU itself said. ``machine`` and ``label`` as for `console_log`."""
+        return self._log("qemu", machine, label)
+
+    def _log(self, kind: str, machine: str | None, label: str) -> Path:
+        """Each part is cut by itself, for the end of a label tells one try from another."""
+        parts = [kind, *(slug(part, "machine") for part in (machine, label or None) if part is not None)]
+        return self.path / f"{'-'.join(parts)}.log"
 
     def evidence_path(self, index: str, title: str, suffix: str = ".txt") -> Path:
         """Where the evidence ``title`` of step ``index`` goes; reports show it under that title."""

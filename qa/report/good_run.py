@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
 from qa.errors import QaError
 from qa.report.content import flatten
 from qa.report.folder import ResultsFolder, slug
+from qa.scenario.batch import folder_name
 from qa.scenario.results import RunResult
 
 LOOKED_AT = 12
-"""Earlier runs that are looked at, the newest first: each is a file to read, and a report is to be there at once."""
+"""Earlier runs that passed and are looked at, the newest first: each is a file to read, and a report is to be there at once."""
+
+BEGUN = 500
+"""Earlier runs of which the beginning is read, to find out whether they passed: a command may have made many rounds."""
+
+BEGINNING = 4096
+FOLDER = re.compile(r"(.+?)-(\d{8}-\d{6})(?:-(\d+))?")
+NUMBERS = re.compile(r"(?:(?:^|-)(\d+))?(?:(?:^|-)round-(\d+))?$")
 
 
 def links_to_last_good(folder: ResultsFolder, result: RunResult) -> dict[str, str]:
-    """By index of each step that did not pass: where the same step is told in the report of the last run that passed."""
+    """By index of each step that did not pass: where the same step is told in the report of the last run that passed.
+
+    With ``--repeat`` that may be an earlier round, and one of another number.
+    """
     if result.outcome == "passed":
         return {}
-    for path in _earlier(folder.path, slug(result.name)):
+    passed = (path for path in islice(_earlier(folder.path.resolve(), result.name), BEGUN) if _may_have_passed(path))
+    for path in islice(passed, LOOKED_AT):
         try:
             good = ResultsFolder(path).read_result()
         except QaError:
@@ -34,14 +47,33 @@ def links_to_last_good(folder: ResultsFolder, result: RunResult) -> dict[str, st
     return {}
 
 
-def _earlier(path: Path, stem: str) -> Iterator[Path]:
-    """The folders of runs of that name beside the one at ``path``, the newest first: their names end with the time."""
-    pattern = re.compile(rf"{re.escape(stem)}-(\d{{8}}-\d{{6}})(?:-(\d+))?")
+def _earlier(path: Path, name: str) -> Iterator[Path]:
+    """The folders of runs of that name beside the one at ``path``, none newer, the newest first: their names tell the time."""
+    own, start = FOLDER.fullmatch(path.name), slug(name[:20], "")
     try:
-        named = [(match, other) for other in path.resolve().parent.iterdir() if (match := pattern.fullmatch(other.name))]
+        found = [(match, other) for other in path.parent.iterdir() if (match := FOLDER.fullmatch(other.name))]
     except OSError:
         return
-    named.sort(key=lambda one: (one[0][1], int(one[0][2] or 1)), reverse=True)
-    for _, other in named[: LOOKED_AT + 1]:
-        if other.name != path.resolve().name and not other.is_symlink():
+    found = [one for one in found if one[0][1].startswith(start) and (own is None or one[0][2] <= own[2])]
+    found.sort(key=lambda one: (one[0][2], int(one[0][3] or 1), one[1].name), reverse=True)
+    for match, other in found:
+        if other.name != path.name and _is_of(match[1], name) and not other.is_symlink():
             yield other
+
+
+def _is_of(stem: str, name: str) -> bool:
+    """Whether a folder that begins with ``stem`` is of a run of ``name``: of a round, or of a script that shares its name."""
+    match = NUMBERS.search(stem)
+    again, turn = match.groups() if match else (None, None)
+    again, turn = f" ({again})" if again else "", f", round {turn}" if turn else ""
+    return any(slug(folder_name(name + suffix)) == stem for suffix in ("", again, turn, again + turn))
+
+
+def _may_have_passed(path: Path) -> bool:
+    """Whether the beginning of the result at ``path`` leaves open that the run passed."""
+    try:
+        with ResultsFolder(path).result_json.open("rb") as file:
+            start = file.read(BEGINNING)
+    except OSError:
+        return False
+    return b'\n  "outcome": "' not in start or b'\n  "outcome": "passed"' in start

@@ -127,15 +127,14 @@ def _cell(step: StepEntry, runs: _Column) -> CellView:
     cells = [(run, step.runs[run.name]) for run in runs if run.name in step.runs]
     if not cells:
         return CellView("", "quiet")
-    failed = [(run, cell) for run, cell in cells if cell.failed]
-    run, cell = (failed or cells)[0]
+    told = [one for one in cells if one[1].outcome != "skipped"] or cells
+    failed = [(run, cell) for run, cell in told if cell.failed]
+    run, cell = (failed or told)[0]
     if len(runs) == 1 or not failed:
-        mean = sum(one.duration_s for _, one in cells) / len(cells)
+        mean = sum(one.duration_s for _, one in told) / len(told)
         return _single(step, run, cell.model_copy(update={"duration_s": mean}))
-    ran = sum(cell.outcome != "skipped" for _, cell in cells)
-    return CellView(
-        f"{len(failed)} of {ran}", _tone(len(failed), ran), "failed", href_of(run, step.index), one_line(cell.detail, 500)
-    )
+    tone, href = _tone(len(failed), len(told)), href_of(run, step.index)
+    return CellView(f"{len(failed)} of {len(told)}", tone, "failed", href, one_line(cell.detail, 500))
 
 
 def _single(step: StepEntry, run: RunEntry, cell: Cell) -> CellView:

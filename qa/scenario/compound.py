@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qa.report.folder import slug
+from qa.report.folder import MAX_NAME, slug
 from qa.scenario import evidence
 from qa.scenario.lanes import Forks
 from qa.scenario.results import StepResult
@@ -115,5 +115,6 @@ def _part(around: Running, number: int, step: Step, values: Mapping[str, str], i
 
 
 def _label(part: Running, attempt: int) -> str:
-    """Tells the files of one branch from those of any other in the run; fit for a file name."""
-    return slug(f"{part.index}-{part.step.name}") + (f"-try-{attempt}" if attempt > 1 else "")
+    """Tells the files of one branch from those of any other in the run; fit for a file name, and never too long for `slug`."""
+    again = f"-try-{attempt}" if attempt > 1 else ""
+    return slug(slug(f"{part.index}-{part.step.name}")[: MAX_NAME - len(again)]) + again

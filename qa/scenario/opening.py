@@ -92,12 +92,11 @@ class HostMachines:
         return self._blueprints[name]
 
     def _place(self, name: str, film: Film | None, label: str = "") -> Place:
-        many = len(self.script.machines) > 1
-        log = "-".join(part for part in (name if many else "", label) if part) or None
+        only = name if len(self.script.machines) > 1 else None
         return Place(
             results=self.folder.path,
-            console_log=self.folder.console_log(log),
-            qemu_log=self.folder.qemu_log(log),
+            console_log=self.folder.console_log(only, label),
+            qemu_log=self.folder.qemu_log(only, label),
             base_folder=self.script.path.absolute().parent,
             label=label,
             needles=self.script.needles,

@@ -400,6 +400,25 @@ def test_a_link_to_a_step_opens_it(browser: Browser, reports: dict[str, Path]) -
     assert in_view(browser, "#step-40 summary")
 
 
+SETTLED = "new Promise(resolve => requestAnimationFrame(() => setTimeout(() => resolve(true), 300)))"
+"""The page has been drawn, and what waited for that has been done."""
+
+
+def test_arrows_go_on_from_the_step_that_a_link_led_to(either: Either, reports: dict[str, Path]) -> None:
+    either.open(reports["needle_differs"], "#step-3")
+    assert either.evaluate(SETTLED)
+    assert either.evaluate(FOCUSED) == "step-3"
+    either.press("ArrowDown")
+    assert either.evaluate(FOCUSED) == "step-4"
+
+
+def test_a_link_that_cannot_be_decoded_leads_nowhere_and_the_page_works(either: Either, reports: dict[str, Path]) -> None:
+    either.open(reports["needle_differs"], "#%")
+    assert either.evaluate(SETTLED)
+    assert either.complaints == []
+    assert either.evaluate(SHOWN) == "27"  # the scripts behind it have run
+
+
 def test_consoles_are_read_from_their_end(browser: Browser, reports: dict[str, Path]) -> None:
     browser.open(reports["passed"])
     below = "(pre => pre.scrollHeight - pre.clientHeight - pre.scrollTop)(document.querySelector('.console pre'))"

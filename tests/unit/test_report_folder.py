@@ -68,6 +68,8 @@ def test_machines_of_one_run_have_their_own_logs(tmp_path: Path) -> None:
     assert folder.console_log().name == "console.log"
     assert folder.console_log("Web Server").name == "console-web-server.log"
     assert folder.qemu_log("Web Server").name == "qemu-web-server.log"
+    assert folder.console_log("web", "1.1-x").name == "console-web-1.1-x.log"
+    assert folder.qemu_log(label="1.1-x-try-2").name == "qemu-1.1-x-try-2.log"
 
 
 def test_evidence_keeps_its_title(tmp_path: Path) -> None:

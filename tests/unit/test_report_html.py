@@ -15,8 +15,10 @@ import report_samples as samples
 from PIL import Image
 
 from qa.report.folder import ResultsFolder
+from qa.report.good_run import links_to_last_good
 from qa.report.html import render_html
 from qa.report.pictures import MAX_PICTURES, make_album
+from qa.scenario.batch import folder_name
 
 VOID = {"meta", "link", "img", "input", "rect"}
 
@@ -224,3 +226,44 @@ def test_a_failed_step_leads_to_itself_in_the_last_good_run(tmp_path: Path) -> N
     assert "last good run" not in html(good)
     assert "last good run" not in html(ended(17, "failed", "another step"))
     assert f"../{late.path.name}/report.html#step-2" in html(ended(18, "failed"))
+
+
+LONG = "the desktop logs in and shows its menu (image=fedora-workstation-41.qcow2, memory=4096M)"
+
+
+def one_run(out: Path, name: str, minute: int, outcome: str, more: str = "", script: str = "page.yaml") -> ResultsFolder:
+    """A run of ``name``, whose folder is called as a command calls it; ``more`` tells it from others of the command."""
+    now = datetime(2025, 11, 20, 10, minute)  # noqa: DTZ001  # as in names
+    made = ResultsFolder.create(out, folder_name(name + more), now=now)
+    steps = [samples.step("1", "look", 0, 1, outcome=outcome)]
+    status, started = int(outcome != "passed"), f"2025-11-20T10:{minute}:00+00:00"
+    made.write_result(samples.run(name, outcome, status, steps, machines=[], script=script, started=started))
+    return made
+
+
+@pytest.mark.parametrize("name", ["page", "debian-13", "日本", "x" * 60, LONG])
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("", ""),
+        ("", ", round 3"),
+        (", round 12", ", round 3"),
+        (", round 2", ""),
+        (" (2)", " (2)"),
+        (" (2), round 1", " (2), round 9"),
+    ],
+)
+def test_the_last_good_run_is_found_whatever_its_folder_is_called(tmp_path: Path, name: str, good: str, bad: str) -> None:
+    found = one_run(tmp_path, name, 10, "passed", good)
+    one_run(tmp_path, f"{name} too", 11, "passed")
+    failed = one_run(tmp_path, name, 12, "failed", bad)
+    assert links_to_last_good(failed, failed.read_result()) == {"1": f"../{found.path.name}/report.html#step-1"}
+
+
+def test_a_good_round_is_found_behind_many_that_failed_and_none_that_began_later(tmp_path: Path) -> None:
+    found = one_run(tmp_path, "page", 10, "passed")
+    rounds = [one_run(tmp_path, "page", 10 + number, "failed", f", round {number}") for number in range(1, 31)]
+    for number in range(31, 49):
+        one_run(tmp_path, "page", 10 + number, "passed", f", round {number}")
+    expected = {"1": f"../{found.path.name}/report.html#step-1"}
+    assert [links_to_last_good(one, one.read_result()) for one in (rounds[0], rounds[-1])] == [expected] * 2

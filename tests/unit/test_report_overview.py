@@ -171,6 +171,18 @@ def test_many_rounds_share_the_column_of_their_combination(tmp_path: Path) -> No
     assert re.search(r"round-3-[\d-]+/report\.html#step-2$", cell.href)  # where it failed first
 
 
+def test_rounds_that_skipped_a_step_neither_stand_for_the_others_nor_count_in_its_mean_time(tmp_path: Path) -> None:
+    runs = []
+    for number in range(1, 31):
+        last = step("2", "the end", "skipped", duration_s=0.0) if number == 1 else step("2", "the end", duration_s=2.0)
+        never = step("3", "never run", "skipped", duration_s=0.0)
+        first = step("1", "boot", "failed" if number == 1 else "passed")
+        runs.append(ended(tmp_path, [first, last, never], title="flaky", round=number, outcome=first.outcome, rounds=30))
+    cells = [row.cells[0] for row in make_table(overview(tmp_path, runs).scripts[0]).rows]
+    assert [(cell.word, cell.small) for cell in cells] == [("1 of 30", "failed"), ("ok", "2.0 s"), ("–", "")]
+    assert re.search(r"round-2-[\d-]+/report\.html#step-2$", cells[1].href)
+
+
 def test_what_failed_is_told_first_each_cause_once(tmp_path: Path) -> None:
     inner = [step("1.1", "inner", "failed", "no"), step("1.2", "other")]
     group = step("1", "group", "failed", "step 1.1 did not pass", steps=inner)

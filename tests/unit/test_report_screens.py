@@ -298,6 +298,19 @@ def test_a_run_without_films_has_no_place_for_them(tmp_path: Path) -> None:
     assert FilmResult(machine="x", seen=0, file="", frames=[]).frames == []
 
 
+def test_the_label_of_each_area_is_inside_the_picture(tmp_path: Path) -> None:
+    folder = samples.folder(tmp_path, samples.run("x", "failed", 1, []))
+    areas = [samples.area(0, 0, 1280, 800, 0.5), samples.area(0, 0, 100, 780, 0.5)]
+    areas += [samples.area(0, 0, 100, 50, 0.5), samples.area(0, 700, 100, 100, 0.5)]
+    candidate = samples.needle(folder, "whole-screen", samples.desktop(), areas)
+    seen = samples.looked(folder, "step-1", samples.desktop("Cancel"), candidates=[candidate])
+    folder.write_result(samples.run("x", "failed", 1, [samples.step("1", "look", 0, 1, outcome="failed", screen=seen)]))
+    labels = Page(html(folder)).all("text")
+    letter = float(labels[0]["font-size"])
+    heights = sorted({float(one["y"]) for one in labels})
+    assert heights == pytest.approx([letter, 50 + letter, 700 - letter * 0.35])  # inside, below and above
+
+
 def test_what_was_read_is_told_for_areas_of_text() -> None:
     text = samples.area(0, 0, 9, 9, 0.5, kind="text", text="annna")
     screen = ScreenResult(wanted="x", frame="", width=9, height=9, note="all black", candidates=[candidate(text)])

@@ -18,7 +18,7 @@ from scenario_world import CATALOGUE, CommandResult, World, read, read_steps, st
 from qa.errors import GuestPanic, HostError, QemuExited, SnapshotError
 from qa.events import Notice, StepFinished
 from qa.report.failures import print_failures
-from qa.report.folder import ResultsFolder
+from qa.report.folder import ResultsFolder, slug
 from qa.report.html import render_html
 from qa.scenario.json_schema import script_schema
 from qa.scenario.lanes import TwoAtOnce
@@ -126,6 +126,21 @@ async def test_branches_are_tried_again_with_new_forks_and_other_logs(world: Wor
     assert (result.outcome, result.steps[0].attempts) == ("passed", 2)
     assert [fork.label for fork in world.forks] == ["1.1-x", "1.1-x-try-2"]
     assert result.kept is None
+
+
+@pytest.mark.parametrize("length", [40, 49, 50, 55, 60])
+async def test_files_of_each_try_of_a_branch_have_names_of_their_own_however_long_its_name_is(
+    world: World, tmp_path: Path, length: int
+) -> None:
+    world.answers["a"] = [CommandResult("a", 1), CommandResult("a", 0)]
+    name = ("the desktop is there again " * 3)[:length].strip()
+    await run_steps(world, tmp_path, f"- retry: {{times: 1, delay: 0}}\n  branches: {{{name}: [succeed: a]}}")
+    first, second = (fork.label for fork in world.forks)
+    assert second.endswith("-try-2")
+    assert [slug(label) for label in (first, second)] == [first, second]  # as films and pictures are named
+    machine = "m" * 32
+    assert world.folder.console_log(machine, first) != world.folder.console_log(machine, second)
+    assert world.folder.qemu_log(None, first) != world.folder.qemu_log(None, second)
 
 
 async def test_branches_nest_and_their_machines_have_labels_of_their_own(world: World, tmp_path: Path) -> None:

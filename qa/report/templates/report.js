@@ -17,8 +17,12 @@
     const summary = all[next] && all[next].querySelector("summary");
     if (summary) { summary.focus(); summary.scrollIntoView({ block: "nearest" }); }
   };
+  const linked = () => {
+    try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; }
+  };
   const reveal = () => {
-    const row = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const id = linked();
+    const row = id && document.getElementById(id);
     if (!row || !row.matches(".steps > li")) { return; }
     if (row.offsetParent === null) { setFilter(false); }
     row.querySelector("details").open = true;
@@ -120,4 +124,8 @@
   document.querySelectorAll(".console, .headline").forEach(toEnd);
   document.querySelectorAll("details").forEach((step) => step.addEventListener("toggle", () => toEnd(step), { once: true }));
   reveal();
+  // A browser goes to the fragment by itself too, and takes the focus away when it does: with the first picture of the page.
+  window.addEventListener("load", () => requestAnimationFrame(() => setTimeout(() => {
+    if (document.activeElement === document.body) { reveal(); }
+  })));
 })();
