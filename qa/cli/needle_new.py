@@ -48,12 +48,17 @@ def make(name: str, folder: Path, source: Source, wish: Wish, *, edit: bool, for
     if anew and not wish.areas and not edit:
         raise UsageError("no area says what must be seen", hint="--area X,Y,WxH, or draw areas with --edit")
     frame = source.frame() if anew else frame_from_picture(read_needle(path).picture)
+
+    def write(drawn: dict[str, Any]) -> None:
+        check_description(path, drawn, (frame.width, frame.height))
+        write_needle(path, drawn, frame if anew else None)
+
     if edit:
         from qa.cli.needle_page import draw
 
-        data = draw(path, data, frame)
-    check_description(path, data, (frame.width, frame.height))
-    write_needle(path, data, frame if anew else None)
+        draw(name, data, frame, write)
+    else:
+        write(data)
     return path
 
 

@@ -129,7 +129,7 @@ def test_what_cannot_be_saved_is_said(browser: Browser, server: PageServer, monk
     def refuse(_: Any) -> None:
         raise UsageError("area[0] is too good")
 
-    monkeypatch.setattr(server, "check", refuse)
+    monkeypatch.setattr(server, "save", refuse)
     browser.click("#save")
     assert browser.until("document.getElementById('said').textContent === 'area[0] is too good'")
     browser.complaints.clear()  # that the answer was no

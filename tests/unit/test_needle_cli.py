@@ -369,6 +369,25 @@ def test_a_needle_that_is_there_is_edited_and_keeps_its_picture(here: Path, monk
     assert (here / "needles" / "menu.png").stat() == before
 
 
+def test_what_cannot_be_written_is_told_on_the_page_which_stays(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "full").write_text("no folder")
+    person = Person(monkeypatch, ("POST", "PAGE/save", DRAWN))
+    once = person.run
+
+    def run() -> None:
+        once()
+        (here / "full").unlink()
+        once()
+
+    monkeypatch.setattr(person, "run", run)
+    assert new("menu", "--from", "shot.png", "--dir", "full/needles", "--edit") == 0
+    person.join(30)
+    (refused, why), (accepted, _) = person.answers
+    assert (refused, accepted) == (422, 200)
+    assert b"cannot write full/needles/menu.png: Not a directory" in why
+    assert json.loads((here / "full" / "needles" / "menu.json").read_text()) == DRAWN
+
+
 def candidate(here: Path, run: str, *, matched: bool = False) -> CandidateResult:
     box = {"x": 1, "y": 1, "width": 9, "height": 9, "from_x": 1, "from_y": 1}
     area = AreaResult(kind="match", **box, similarity=0.5, wanted=0.96, matched=matched, metric="openqa")
