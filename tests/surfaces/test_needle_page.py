@@ -134,6 +134,17 @@ def test_what_cannot_be_saved_is_said(browser: Browser, server: PageServer, monk
     assert browser.until("document.getElementById('said').textContent === 'area[0] is too good'")
     browser.complaints.clear()  # that the answer was no
     assert server.drawn is None
+    monkeypatch.undo()
+    assert saved(browser, server)["tags"] == ["start"]
+
+
+def test_what_is_saved_is_not_saved_again(browser: Browser, server: PageServer) -> None:
+    saved(browser, server)
+    server.server_close()
+    press(browser, "s", modifiers=2)
+    assert browser.evaluate("new Promise(resolve => setTimeout(() => resolve(document.getElementById('said').textContent), 300))") == (
+        "saved; this page can be closed"
+    )
 
 
 def test_each_field_has_a_name_and_the_page_is_whole(browser: Browser, server: PageServer, tmp_path: Path) -> None:
