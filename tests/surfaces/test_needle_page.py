@@ -63,9 +63,16 @@ def click(browser: Browser, at: tuple[int, int], *, modifiers: int) -> None:
 
 
 def press(browser: Browser, key: str, **more: Any) -> None:
-    code = {"ArrowRight": 39, "ArrowDown": 40, "Delete": 46}.get(key, ord(key.upper()[0]))
+    code = {"ArrowRight": 39, "ArrowDown": 40, "Delete": 46, "Tab": 9}.get(key, ord(key.upper()[0]))
     for kind in ("keyDown", "keyUp"):
         browser._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more)
+
+
+def write(browser: Browser, place: int, text: str) -> None:
+    """Type in place of what is in a field of the list."""
+    browser.evaluate(f"(one => {{ one.focus(); one.select(); }})(document.querySelectorAll('#list input')[{place}])")
+    for letter in text:
+        press(browser, letter, text=letter)
 
 
 def saved(browser: Browser, server: PageServer) -> dict[str, Any]:
@@ -121,6 +128,47 @@ def test_types_change_and_areas_go(browser: Browser, server: PageServer) -> None
     press(browser, "n")
     press(browser, "Delete")
     assert [area["type"] for area in saved(browser, server)["area"]] == ["match", "exclude"]
+
+
+def test_fields_are_filled_in_one_after_the_other(browser: Browser, server: PageServer) -> None:
+    write(browser, 0, "600")
+    press(browser, "Tab")
+    assert browser.evaluate("document.activeElement === document.querySelectorAll('#list input')[1]")
+    assert browser.evaluate("document.querySelector('#list input').value") == "440"  # as far as the picture goes
+    for letter in "77":
+        press(browser, letter, text=letter)
+    press(browser, "Tab")
+    write(browser, 2, "60")
+    area = saved(browser, server)["area"][0]  # with what is typed still
+    assert (area["xpos"], area["ypos"], area["width"], area["height"]) == (440, 77, 60, 90)
+
+
+def test_a_button_works_after_a_field_was_filled_in(browser: Browser, server: PageServer) -> None:
+    press(browser, "n")
+    write(browser, 0, "90")
+    browser.click("#list fieldset:nth-of-type(2) button")
+    (area,) = saved(browser, server)["area"]
+    assert area == {**NEEDLE["area"][0], "xpos": 90}  # type: ignore[dict-item]
+
+
+def test_a_place_that_is_cleared_comes_back(browser: Browser, server: PageServer) -> None:
+    for place in (2, 5):  # the width, and the margin, which may be left out
+        write(browser, place, "")
+        press(browser, "Delete")
+        press(browser, "Tab")
+    assert browser.evaluate("document.querySelectorAll('#list input')[2].value") == "200"
+    (area,) = saved(browser, server)["area"]
+    assert area == {key: value for key, value in NEEDLE["area"][0].items() if key != "margin"}  # type: ignore[attr-defined]
+
+
+def test_a_click_point_has_fields_of_its_own(browser: Browser, server: PageServer) -> None:
+    click(browser, (60, 50), modifiers=8)
+    write(browser, 8, "500")
+    press(browser, "Tab")
+    for letter in "9":
+        press(browser, letter, text=letter)
+    press(browser, "Tab")
+    assert saved(browser, server)["area"][0]["click_point"] == {"xpos": 199, "ypos": 9, "id": "point1"}
 
 
 def test_what_cannot_be_saved_is_said(browser: Browser, server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
