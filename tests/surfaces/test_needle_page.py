@@ -100,6 +100,16 @@ def test_areas_are_drawn_moved_and_resized_with_the_mouse(browser: Browser, serv
     ]
 
 
+def test_an_area_inside_the_chosen_one_is_within_reach(browser: Browser, server: PageServer) -> None:
+    drag(browser, (300, 200), (340, 230))
+    drag(browser, (320, 215), (120, 75))  # onto the first one
+    click(browser, (50, 40), modifiers=0)  # chooses the first one
+    drag(browser, (120, 75), (130, 80))
+    first, second = saved(browser, server)["area"]
+    assert first == NEEDLE["area"][0]  # type: ignore[index]
+    assert second == {"type": "match", "xpos": 110, "ypos": 65, "width": 40, "height": 30}
+
+
 def test_a_click_with_shift_places_a_click_point_with_an_id(browser: Browser, server: PageServer) -> None:
     drag(browser, (300, 200), (420, 260))
     for at in ((60, 50), (330, 210), (50, 40)):  # the first one twice: it moves
