@@ -9,6 +9,7 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("needle_page.html")
 MOST = 1_000_000
 """Bytes of a needle that is saved; none that people draw is larger."""
+TEXT_BROWSERS = ("www-browser", "links", "links2", "elinks", "lynx", "w3m")
+"""They run no scripts, and take the terminal."""
 
 
 def draw(name: str, data: Mapping[str, Any], frame: Frame, write: Callable[[dict[str, Any]], None]) -> None:
@@ -47,9 +50,9 @@ def draw(name: str, data: Mapping[str, Any], frame: Frame, write: Callable[[dict
 
     server = PageServer(page(name, data, frame), content, save)
     click.echo(f"draw the areas at {server.address} and save; Ctrl-C gives up", err=True)
-    if sys.stderr.isatty():
-        webbrowser.open(server.address)
     try:
+        if sys.stderr.isatty():  # some browsers let us wait until they end
+            threading.Thread(target=_open, args=(server.address,), daemon=True).start()
         server.serve_forever()
     except KeyboardInterrupt:
         with server.saving:  # what is being written is not cut off
@@ -57,6 +60,14 @@ def draw(name: str, data: Mapping[str, Any], frame: Frame, write: Callable[[dict
                 raise Interrupted("nothing was saved") from None
     finally:
         server.server_close()
+
+
+def _open(address: str) -> None:
+    """Open the page in the user's browser, unless that shows text only: then nothing can be drawn in it."""
+    with suppress(webbrowser.Error, OSError):
+        browser = webbrowser.get()
+        if browser.basename not in TEXT_BROWSERS:
+            browser.open(address)
 
 
 def page(name: str, data: Mapping[str, Any], frame: Frame) -> bytes:

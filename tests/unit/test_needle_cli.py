@@ -6,7 +6,10 @@ import http.client
 import json
 import re
 import struct
+import sys
 import threading
+import urllib.request
+import webbrowser
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -386,6 +389,47 @@ def test_what_cannot_be_written_is_told_on_the_page_which_stays(here: Path, monk
     assert (refused, accepted) == (422, 200)
     assert b"cannot write full/needles/menu.png: Not a directory" in why
     assert json.loads((here / "full" / "needles" / "menu.json").read_text()) == DRAWN
+
+
+class Shown(webbrowser.BaseBrowser):
+    """A browser that ends when the page has been saved in it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.pages: list[bytes] = []
+
+    def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:
+        """Look at the page, and save."""
+        self.pages += [urllib.request.urlopen(one, timeout=9).read() for one in (url, self.request(url))]
+        return True
+
+    def request(self, url: str) -> urllib.request.Request:
+        return urllib.request.Request(f"{url}save", json.dumps(DRAWN).encode())
+
+
+def test_a_browser_that_is_waited_for_shows_the_page(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Shown("firefox")
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    monkeypatch.setattr(webbrowser, "open", browser.open)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    frame = frame_from_picture(here / "shot.png")
+    drawn: list[Any] = []
+    needle_page.draw("menu", {"area": []}, frame, drawn.append)
+    assert drawn == [DRAWN]
+    assert browser.pages[0].startswith(b"<!doctype html>")
+
+
+@pytest.mark.parametrize("name", ["w3m", "/usr/bin/lynx", "elinks"])
+def test_a_browser_that_shows_text_only_is_not_opened(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    kind = webbrowser.Elinks if name == "elinks" else webbrowser.GenericBrowser
+    monkeypatch.setattr(kind, "open", lambda _, url, *__: opened.append(url))
+    monkeypatch.setattr(webbrowser, "get", lambda: kind(name))
+    needle_page._open("http://127.0.0.1/")
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("wslview"))
+    monkeypatch.setattr(webbrowser.GenericBrowser, "open", lambda _, url, *__: opened.append(url))
+    needle_page._open("http://127.0.0.1/seen")
+    assert opened == ["http://127.0.0.1/seen"]
 
 
 def candidate(here: Path, run: str, *, matched: bool = False) -> CandidateResult:
