@@ -400,11 +400,9 @@ class Shown(webbrowser.BaseBrowser):
 
     def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:
         """Look at the page, and save."""
-        self.pages += [urllib.request.urlopen(one, timeout=9).read() for one in (url, self.request(url))]
+        save = urllib.request.Request(f"{url}save", json.dumps(DRAWN).encode())
+        self.pages += [urllib.request.urlopen(one, timeout=9).read() for one in (url, save)]
         return True
-
-    def request(self, url: str) -> urllib.request.Request:
-        return urllib.request.Request(f"{url}save", json.dumps(DRAWN).encode())
 
 
 def test_a_browser_that_is_waited_for_shows_the_page(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
