@@ -17,7 +17,7 @@ from qa.screen.picture import frame_from_picture
 
 NEEDLE = {
     "area": [{"xpos": 40, "ypos": 30, "width": 200, "height": 90, "type": "match", "margin": 7}],
-    "tags": ["start"],
+    "tags": ["start", "two words"],
     "properties": [{"name": "workaround", "value": "bug 1"}, "fragile"],
     "of another tool": [1],
 }
@@ -181,6 +181,24 @@ def test_a_click_point_has_fields_of_its_own(browser: Browser, server: PageServe
     assert saved(browser, server)["area"][0]["click_point"] == {"xpos": 199, "ypos": 9, "id": "point1"}
 
 
+def test_tags_may_have_spaces(browser: Browser, server: PageServer) -> None:
+    browser.evaluate("document.getElementById('tags').value += ',another one , '")
+    assert saved(browser, server)["tags"] == ["start", "two words", "another one"]
+
+
+def test_an_excluded_area_keeps_only_its_place(browser: Browser, server: PageServer) -> None:
+    press(browser, "n")
+    for key in "ctc":  # with a click point it becomes excluded, and gets none then
+        press(browser, key)
+    browser.evaluate("document.querySelector('[data-number=\"0\"]').focus()")
+    press(browser, "c")
+    browser.evaluate("""(one => { one.value = "exclude"; one.dispatchEvent(new Event("change")); })(
+        document.querySelector("#list select"))""")
+    areas = browser.evaluate("areas")
+    assert [sorted(area) for area in areas] == [["height", "type", "width", "xpos", "ypos"]] * 2
+    assert {area["type"] for area in areas} == {"exclude"}
+
+
 def test_what_cannot_be_saved_is_said(browser: Browser, server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     from qa.errors import UsageError
 
@@ -193,7 +211,7 @@ def test_what_cannot_be_saved_is_said(browser: Browser, server: PageServer, monk
     browser.complaints.clear()  # that the answer was no
     assert server.drawn is None
     monkeypatch.undo()
-    assert saved(browser, server)["tags"] == ["start"]
+    assert saved(browser, server)["tags"] == NEEDLE["tags"]
 
 
 def test_what_is_saved_is_not_saved_again(browser: Browser, server: PageServer) -> None:
@@ -202,7 +220,7 @@ def test_what_is_saved_is_not_saved_again(browser: Browser, server: PageServer) 
     press(browser, "s", modifiers=2)
     assert browser.evaluate(
         "new Promise(resolve => setTimeout(() => resolve(document.getElementById('said').textContent), 300))"
-    ) == ("saved; this page can be closed")
+    ) == "saved; this page can be closed"
 
 
 def test_each_field_has_a_name_and_the_page_is_whole(browser: Browser, server: PageServer, tmp_path: Path) -> None:
