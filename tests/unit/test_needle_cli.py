@@ -120,6 +120,32 @@ def test_a_needle_is_not_replaced_by_accident(here: Path) -> None:
     assert read_needle(here / "needles" / "menu.json").areas[0].width == 9
 
 
+def test_a_picture_without_a_needle_is_not_replaced_by_accident(here: Path) -> None:
+    save(here / "needles" / "menu.png", noise(2))
+    with pytest.raises(UsageError, match=r"there is a picture needles/menu\.png already"):
+        new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(2)).all()
+    assert new("menu", "--from", "shot.png", "--area", "1,1,9x9", "--force") == 0
+    assert (read_needle(here / "needles" / "menu.json").rgb == noise(1)).all()
+
+
+def test_what_would_change_nothing_on_the_page_is_refused(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    for words, said in (
+        (("--tag", "b"), "--tag would"),
+        (("--area", "2,2,3x3", "--workaround", ""), "--area and --workaround would"),
+        (("--exclude", "2,2,3x3", "--click", "3,3"), "--exclude and --click would"),
+    ):
+        with pytest.raises(UsageError, match=f"{said} change nothing: there is a needle"):
+            new("menu", "--edit", *words)
+
+
+def test_a_tag_that_is_not_utf8_leaves_nothing_behind(here: Path) -> None:
+    with pytest.raises(UsageError, match=r"a text of needles/menu\.json is not UTF-8"):
+        new("menu", "--from", "shot.png", "--area", "1,1,9x9", "--tag", "caf\udce9")
+    assert not (here / "needles").exists()
+
+
 def results(folder: Path, *steps: StepResult, outcome: Any = "failed") -> Ended:
     run = ResultsFolder.create(folder, "run")
     when = "2026-01-01T00:00:00Z"
