@@ -218,9 +218,10 @@ def test_what_is_saved_is_not_saved_again(browser: Browser, server: PageServer) 
     saved(browser, server)
     server.server_close()
     press(browser, "s", modifiers=2)
-    assert browser.evaluate(
-        "new Promise(resolve => setTimeout(() => resolve(document.getElementById('said').textContent), 300))"
-    ) == "saved; this page can be closed"
+    assert (
+        browser.evaluate("new Promise(resolve => setTimeout(() => resolve(document.getElementById('said').textContent), 300))")
+        == "saved; this page can be closed"
+    )
 
 
 def test_each_field_has_a_name_and_the_page_is_whole(browser: Browser, server: PageServer, tmp_path: Path) -> None:

@@ -219,6 +219,42 @@ def test_the_picture_is_that_of_a_film(here: Path) -> None:
         new("menu", "--from", run.path, "--at", "1s", "--on", "two", "--area", "1,1,9x9", "--force")
 
 
+def test_the_film_of_a_branch_is_taken_for_its_time(here: Path) -> None:
+    def film(branch: str, seed: int, *times: float) -> FilmResult:
+        frames = []
+        for number, at in enumerate(times):
+            file = f"film/{seed}-{number}.png"
+            save(run.path / file, noise(seed + number))
+            frames.append({"at": at, "file": file, "x": 0, "y": 0, "width": 64, "height": 48})
+        return FilmResult.model_validate({"machine": "vm", "branch": branch, "seen": 2, "frames": frames})
+
+    def ran(index: str, start: float, end: float, inside: Any = ()) -> StepResult:
+        return step(index, "", machine="vm", started_s=start, duration_s=end - start, inside=inside, outcome="passed")
+
+    branches = [ran("2.1", 6, 21, [ran("2.1.1", 6, 21)]), ran("2.2", 6, 30, [ran("2.2.1", 6, 30)])]
+    ended = results(here / "results", ran("1", 0, 5), ran("2", 5, 30, branches), ran("3", 30, 40))
+    run = ended.folder
+    films = [film("", 20, 1, 4), film("2.1-upgrade", 30, 6, 20), film("2.2-reboot", 40, 25, 26)]
+
+    def taken(at: str, *more: str, steps: int = 3) -> Any:
+        run.write_result(ended.result.model_copy(update={"films": films, "steps": ended.result.steps[:steps]}))
+        new("menu", "--from", run.path, "--at", at, "--area", "1,1,9x9", "--force", *more)
+        return frame_from_picture(here / "needles" / "menu.png").rgb
+
+    for at, seed in (("4.5s", 21), ("20.5s", 31), ("28s", 41)):  # nothing of the machine's own comes after the branches
+        assert (taken(at, steps=2) == noise(seed)).all()
+        assert (taken(at, "--on", "vm", steps=2) == noise(seed)).all()
+    with pytest.raises(UsageError, match=r"no film shows 5\.5 s") as caught:
+        taken("5.5s", steps=2)
+    told = "vm (1.0 to 5.0 s), vm-2.1-upgrade (6.0 to 21.0 s), vm-2.2-reboot (25.0 to 30.0 s)"
+    assert caught.value.hint == f"take another moment; there are: {told}"
+    with pytest.raises(UsageError, match=r"several films show 20\.5 s") as caught:
+        taken("20.5s")
+    assert caught.value.hint == f"name one with --on; there are: {told.replace('5.0 s', '40.0 s', 1)}"
+    for on, seed in (("vm", 21), ("vm-2.1-upgrade", 31)):
+        assert (taken("20.5s", "--on", on) == noise(seed)).all()
+
+
 def test_a_check_without_a_screen_tells_what_is_wrong(here: Path) -> None:
     new("good", "--from", "shot.png", "--area", "1,1,9x9")
     new("bad", "--from", "shot.png", "--area", "1,1,9x9")
