@@ -517,6 +517,22 @@ def test_a_changed_screen_is_accepted_as_the_new_picture(here: Path, capsys: pyt
     assert "1 needle changed" in said
 
 
+def test_no_picture_is_offered_for_a_text_that_differs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    seen = candidate(here, "menu", matched=True)
+    text = seen.areas[0].model_copy(update={"kind": "text", "matched": False, "text": "Goodbye"})
+    read = seen.model_copy(update={"matched": False, "areas": [seen.areas[0], text]})
+    ended = results(here / "results", step("1", "shots/seen.png", read))
+    save(ended.folder.path / "shots" / "seen.png", noise(7))
+    accept.offer([ended], yes=True)
+    said = capsys.readouterr().err
+    assert "area 9x9 at 1,1: 50 % alike, 96 % wanted, read 'Goodbye'" in said
+    assert f"not changed: only its text differs, which no picture changes -> change refstr in {here}/needles/menu.json" in said
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(1)).all()
+    accept.offer([ended, failed(here, noise(8))], yes=True)  # the other screen is one to take
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(8)).all()
+
+
 @pytest.mark.parametrize(("answer", "changed"), [(True, True), (False, False)])
 def test_the_person_is_asked(here: Path, monkeypatch: pytest.MonkeyPatch, answer: bool, changed: bool) -> None:
     new("menu", "--from", "shot.png", "--area", "1,1,9x9")
