@@ -96,6 +96,11 @@ class PageServer(ThreadingHTTPServer):
         self.saving = threading.Lock()
         self.drawn: dict[str, Any] | None = None
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser may go away at any time; only other errors are ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def host(self) -> str:
         """Host and port."""

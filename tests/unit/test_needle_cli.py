@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import struct
 import sys
 import threading
@@ -490,6 +491,31 @@ def test_a_browser_that_shows_text_only_is_not_opened(name: str, monkeypatch: py
     monkeypatch.setattr(webbrowser.GenericBrowser, "open", lambda _, url, *__: opened.append(url))
     needle_page._open("http://127.0.0.1/seen")
     assert opened == ["http://127.0.0.1/seen"]
+
+
+def test_a_browser_that_goes_away_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    ended = threading.Event()
+
+    class Server(needle_page.PageServer):
+        def shutdown_request(self, request: Any) -> None:
+            super().shutdown_request(request)
+            ended.set()
+
+    server = Server(b"", bytes(32 << 20), lambda _: None)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with socket.create_connection(("127.0.0.1", server.server_address[1])) as browser:
+        browser.sendall(f"GET {server.path}screen.png HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode())
+        browser.recv(100)
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # cut off, not ended
+    assert ended.wait(30)
+    server.shutdown()
+    server.server_close()
+    assert capfd.readouterr().err == ""
+    try:
+        raise LookupError("ours")
+    except LookupError:
+        server.handle_error(None, ("127.0.0.1", 1))
+    assert "LookupError: ours" in capfd.readouterr().err
 
 
 def candidate(here: Path, run: str, *, matched: bool = False) -> CandidateResult:
