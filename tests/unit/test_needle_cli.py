@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import urllib.request
 import webbrowser
 import zlib
@@ -23,7 +24,7 @@ from PIL import Image
 
 from qa.cli import accept, needle_page
 from qa.cli.root import root
-from qa.errors import QaError, UsageError
+from qa.errors import Interrupted, QaError, UsageError
 from qa.report.folder import ResultsFolder
 from qa.scenario.results import AreaResult, CandidateResult, FilmResult, RunResult, ScreenResult, StepResult
 from qa.screen.needle import NeedleError, read_needle
@@ -452,6 +453,33 @@ def test_what_cannot_be_written_is_told_on_the_page_which_stays(here: Path, monk
     assert (refused, accepted) == (422, 200)
     assert b"cannot write full/needles/menu.png: Not a directory" in why
     assert json.loads((here / "full" / "needles" / "menu.json").read_text()) == DRAWN
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_giving_up_does_not_cut_off_what_is_being_written(here: Path, monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
+    holding = threading.Event()
+
+    def save_slowly(server: Any) -> None:
+        with server.saving:
+            holding.set()
+            time.sleep(0.2)
+            server.save(DRAWN)
+            server.drawn = DRAWN
+
+    def serve(server: Any) -> None:
+        if begun:
+            threading.Thread(target=save_slowly, args=(server,), daemon=True).start()
+            assert holding.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(needle_page.PageServer, "serve_forever", serve)
+    if begun:
+        assert new("menu", "--from", "shot.png", "--edit") == 0
+        assert json.loads((here / "needles" / "menu.json").read_text()) == DRAWN
+    else:
+        with pytest.raises(Interrupted, match="nothing was saved"):
+            new("menu", "--from", "shot.png", "--edit")
+        assert not (here / "needles").exists()
 
 
 class Shown(webbrowser.BaseBrowser):
