@@ -36,6 +36,11 @@ class Change:
     candidate: CandidateResult
     note: str
 
+    @property
+    def is_text(self) -> bool:
+        """Whether only a text differs, with which no picture is compared."""
+        return not any(area.kind == "match" and not area.matched for area in self.candidate.areas)
+
 
 def check_options(accept: bool, yes: bool) -> None:
     """Refuse what could not be asked.
@@ -54,10 +59,10 @@ def check_options(accept: bool, yes: bool) -> None:
 def offer(ended: Iterable[Ended], *, yes: bool) -> None:
     """Show what would change, and change what the person wants; everything where ``yes`` is set."""
     changes: dict[Path, Change] = {}
-    for one in ended:
-        for change in _changes(one):
-            if changes.setdefault(change.needle, change) is not change:
-                _say(f"{change.step}: {change.needle.stem} was not seen here either; the first of its screens is offered")
+    found = [change for one in ended for change in _changes(one)]
+    for change in sorted(found, key=lambda change: change.is_text):  # those that a picture helps come first
+        if changes.setdefault(change.needle, change) is not change:
+            _say(f"{change.step}: {change.needle.stem} was not seen here either; the first of its screens is offered")
     if not changes:
         _say("--accept: no step has looked for a needle in vain")
     accepted = sum(_offer(change, yes=yes) for change in changes.values())
@@ -97,10 +102,13 @@ def _offer(change: Change, *, yes: bool) -> bool:
     for area in change.candidate.areas:
         if area.kind != "exclude":
             mark = "as it was" if area.matched else alike(area)
-            _say(f"  area {area.width}x{area.height} at {area.from_x},{area.from_y}: {mark}")
+            read = f", read {area.text!r}" if area.kind == "text" and area.similarity is not None else ""
+            _say(f"  area {area.width}x{area.height} at {area.from_x},{area.from_y}: {mark}{read}")
     _say(f"  was: {change.kept}")
     _say(f"  is:  {change.screen}{f' ({change.note})' if change.note else ''}")
     try:
+        if change.is_text:
+            raise UsageError("only its text differs, which no picture changes", hint=f"change refstr in {change.needle}")
         if change.note and yes:
             raise UsageError(f"the screen is no picture to compare with: {change.note}", hint="without --yes you are asked")
         needle, frame = read_needle(change.needle), frame_from_picture(change.screen)

@@ -179,7 +179,9 @@ def _print(one: Candidate, made_at: tuple[int, int], size: tuple[int, int]) -> N
 @click.option(
     "--resume", type=click.Path(path_type=Path), metavar="RESULTS", help="Take the screen of the machine that a failed run kept."
 )
-@click.option("--on", metavar="MACHINE", help="With --resume or --at: the machine, where there are several.")
+@click.option(
+    "--on", metavar="MACHINE", help="With --resume or --at: the machine, where there are several; with --at also MACHINE-BRANCH."
+)
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), help="With --image or --resume: how the machine is run.")
 @click.option(
     "--area", "areas", multiple=True, metavar="X,Y,WxH[:MATCH%[:METRIC]]",

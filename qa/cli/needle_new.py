@@ -24,6 +24,12 @@ class Wish:
     tags: tuple[str, ...]
     workaround: str | None
 
+    @property
+    def options(self) -> list[str]:
+        """Those that were given."""
+        given = {"--area": self.areas, "--exclude": self.excludes, "--click": self.clicks, "--tag": self.tags}
+        return [option for option, texts in given.items() if texts] + ["--workaround"] * (self.workaround is not None)
+
 
 def make(name: str, folder: Path, source: Source, wish: Wish, *, edit: bool, force: bool) -> Path:
     """Make the needle ``name`` in ``folder``; its JSON file.
@@ -35,26 +41,43 @@ def make(name: str, folder: Path, source: Source, wish: Wish, *, edit: bool, for
     path = folder / f"{name}.json"
     source.check()
     anew = source.given
-    taken = is_there(path)
-    if taken and anew and not force:
-        raise UsageError(
-            f"there is a needle {path} already", hint="--force replaces it; --edit without a picture changes its areas"
-        )
-    if not anew and not (edit and taken):
+    if anew and not force:
+        _check_free(path)
+    if not anew and not (edit and is_there(path)):
         raise UsageError(
             "there is no picture to make it of", hint="--from RESULTS, --from SHOT.png, --image IMAGE, or --resume RESULTS"
+        )
+    if not anew and wish.options:
+        raise UsageError(
+            f"{' and '.join(wish.options)} would change nothing: there is a needle {path} already",
+            hint="leave them out and change it on the page, or give a picture and --force to make it anew",
         )
     data = _wanted(name, wish) if anew else dict(read_json(path))
     if anew and not wish.areas and not edit:
         raise UsageError("no area says what must be seen", hint="--area X,Y,WxH, or draw areas with --edit")
     frame = source.frame() if anew else frame_from_picture(read_needle(path).picture)
+
+    def write(drawn: dict[str, Any]) -> None:
+        check_description(path, drawn, (frame.width, frame.height))
+        write_needle(path, drawn, frame if anew else None)
+
     if edit:
         from qa.cli.needle_page import draw
 
-        data = draw(path, data, frame)
-    check_description(path, data, (frame.width, frame.height))
-    write_needle(path, data, frame if anew else None)
+        draw(name, data, frame, write)
+    else:
+        write(data)
     return path
+
+
+def _check_free(path: Path) -> None:
+    """Refuse to write over a needle, or over a picture that is none yet."""
+    if is_there(path):
+        raise UsageError(
+            f"there is a needle {path} already", hint="--force replaces it; --edit without a picture changes its areas"
+        )
+    if is_there(picture := path.with_suffix(".png")):
+        raise UsageError(f"there is a picture {picture} already", hint="--force replaces it")
 
 
 def _wanted(name: str, wish: Wish) -> dict[str, Any]:

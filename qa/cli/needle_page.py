@@ -6,8 +6,10 @@ import json
 import secrets
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qa.errors import Interrupted, QaError, UsageError
-from qa.screen.needle_file import check_description
 
 if TYPE_CHECKING:
     from qa.screen.frames import Frame
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("needle_page.html")
 MOST = 1_000_000
 """Bytes of a needle that is saved; none that people draw is larger."""
+TEXT_BROWSERS = ("www-browser", "links", "links2", "elinks", "lynx", "w3m")
+"""They run no scripts, and take the terminal."""
 
 
-def draw(path: Path, data: Mapping[str, Any], frame: Frame) -> dict[str, Any]:
-    """Serve the page until the needle at ``path`` is saved in it, and give what was drawn.
+def draw(name: str, data: Mapping[str, Any], frame: Frame, write: Callable[[dict[str, Any]], None]) -> None:
+    """Serve the page until the needle ``name`` is saved in it.
 
     Args:
         data: the needle's JSON to begin with.
+        write: writes what was drawn; the page shows the QaError that it raises, and goes on.
 
     Raises:
         Interrupted: the person gave up.
@@ -42,20 +46,28 @@ def draw(path: Path, data: Mapping[str, Any], frame: Frame) -> dict[str, Any]:
     def save(drawn: Any) -> None:
         if not isinstance(drawn, dict):
             raise UsageError("a needle is a JSON object")
-        check_description(path, drawn, (frame.width, frame.height))
+        write(drawn)
 
-    server = PageServer(page(path.stem, data, frame), content, save)
+    server = PageServer(page(name, data, frame), content, save)
     click.echo(f"draw the areas at {server.address} and save; Ctrl-C gives up", err=True)
-    if sys.stderr.isatty():
-        webbrowser.open(server.address)
     try:
+        if sys.stderr.isatty():  # some browsers let us wait until they end
+            threading.Thread(target=_open, args=(server.address,), daemon=True).start()
         server.serve_forever()
     except KeyboardInterrupt:
-        raise Interrupted("nothing was saved") from None
+        with server.saving:  # what is being written is not cut off
+            if server.drawn is None:
+                raise Interrupted("nothing was saved") from None
     finally:
         server.server_close()
-    assert server.drawn is not None
-    return server.drawn
+
+
+def _open(address: str) -> None:
+    """Open the page in the user's browser, unless that shows text only: then nothing can be drawn in it."""
+    with suppress(webbrowser.Error, OSError):
+        browser = webbrowser.get()
+        if browser.basename not in TEXT_BROWSERS:
+            browser.open(address)
 
 
 def page(name: str, data: Mapping[str, Any], frame: Frame) -> bytes:
@@ -69,6 +81,8 @@ class PageServer(ThreadingHTTPServer):
     """Serves one page on a random port of 127.0.0.1, under a secret path.
 
     Attributes:
+        save: writes what was drawn; what it raises is shown on the page.
+        saving: held while that is done.
         drawn: what was saved; None until then.
     """
 
@@ -78,8 +92,14 @@ class PageServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.path = f"/{secrets.token_urlsafe(24)}/"
         self.files = {self.path: (content, "text/html; charset=utf-8"), f"{self.path}screen.png": (picture, "image/png")}
-        self.check = save
+        self.save = save
+        self.saving = threading.Lock()
         self.drawn: dict[str, Any] | None = None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser may go away at any time; only other errors are ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def host(self) -> str:
@@ -116,15 +136,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _save(self, body: bytes) -> None:
         try:
             drawn = json.loads(body)
-            self.server.check(drawn)
+            with self.server.saving:
+                self.server.save(drawn)
+                self.server.drawn = drawn
         except (ValueError, RecursionError):
             self._answer(400, b"not JSON", "text/plain")
         except QaError as error:
             self._answer(422, error.message.encode(), "text/plain; charset=utf-8")
         else:
-            self._answer(200, b"saved", "text/plain")
-            self.server.drawn = drawn
-            self.server.shutdown()
+            try:
+                self._answer(200, b"saved", "text/plain")
+            finally:
+                self.server.shutdown()
 
     def _is_asked_for_here(self) -> bool:
         """Not by a page of another site that lets its name point to this computer."""

@@ -33,7 +33,7 @@ class Source:
         step, at: the moment of the run that is meant.
         image: an image whose machine is started.
         resume: a results folder whose machines were kept.
-        on: the machine, where there are several.
+        on: the machine, where there are several; with ``at`` also MACHINE-BRANCH.
         accel: how the machine is run.
     """
 
@@ -182,7 +182,7 @@ def _film_at(folder: Path, at: float, on: str | None) -> Frame:
     from qa.screen.frames import Frame
 
     run, result = _read(folder)
-    film = _film(folder, result.films, on)
+    film = _film(folder, result, at, on)
     until = [one for one in film.frames if one.at <= at] or film.frames[:1]
     width, height = until[-1].width, until[-1].height
     screen = np.zeros((height, width, 3), np.uint8)
@@ -196,18 +196,56 @@ def _film_at(folder: Path, at: float, on: str | None) -> Frame:
     return Frame(width, height, b"P6\n%d %d\n255\n" % (width, height) + screen.tobytes())
 
 
-def _film(folder: Path, films: list[FilmResult], on: str | None) -> FilmResult:
-    fitting = [one for one in films if one.frames and on in {None, one.machine}]
+def _film(folder: Path, result: RunResult, at: float, on: str | None) -> FilmResult:
+    """The one that is meant: of a machine and its forks the one that was filmed at that moment."""
+    films = [one for one in result.films if one.frames]
+    fitting = [one for one in films if on in {None, one.machine, _name(one)}]
     if not fitting:
         of_whom = f" of {on}" if on else ""
-        names = ", ".join(dict.fromkeys(one.machine for one in films if one.frames))
+        names = ", ".join(map(_name, films))
         hint = f"there are films of: {names}" if names else "take a step's picture with --step"
         raise UsageError(f"there is no film{of_whom} in {folder}", hint=hint)
-    if len({one.machine for one in fitting}) > 1:
-        raise UsageError(
-            f"several machines have a film in {folder}", hint=f"--on {' or --on '.join(one.machine for one in fitting)}"
-        )
-    return fitting[0]
+    machines = dict.fromkeys(one.machine for one in fitting)
+    if len(machines) > 1:
+        raise UsageError(f"several machines have a film in {folder}", hint=f"--on {' or --on '.join(machines)}")
+    if len(fitting) == 1:
+        return fitting[0]
+    spans = {_name(one): _span(one, result) for one in fitting}
+    then = [one for one in fitting if spans[_name(one)][0] <= at <= spans[_name(one)][1]]
+    named = [one for one in then if on == _name(one)] or then
+    if len(named) == 1:
+        return named[0]
+    told = ", ".join(f"{name} ({first:.1f} to {last:.1f} s)" for name, (first, last) in spans.items())
+    several = "several films show" if then else "no film shows"
+    raise UsageError(
+        f"{several} {at:g} s in {folder}", hint=f"{'name one with --on' if then else 'take another moment'}; there are: {told}"
+    )
+
+
+def _name(film: FilmResult) -> str:
+    """Of a film: MACHINE, or MACHINE-BRANCH as in the names of its files."""
+    return f"{film.machine}-{film.branch}" if film.branch else film.machine
+
+
+def _span(film: FilmResult, result: RunResult) -> tuple[float, float]:
+    """When it begins, and when its last change is seen or the last step of its own ends: a screen may stand still."""
+    from qa.report.moments import ran_on
+
+    branches = {one.branch for one in result.films} | {one.branch for one in result.machines}
+    forks = [branch for branch in branches if _is_inside(branch, film.branch)]
+    own = [
+        step.started_s + step.duration_s
+        for step in _all_steps(result.steps)
+        if not step.steps
+        and ran_on(film.machine, film.branch, step)
+        and not any(ran_on(film.machine, fork, step) for fork in forks)
+    ]
+    return film.frames[0].at, max([film.frames[-1].at, *own])
+
+
+def _is_inside(branch: str, other: str) -> bool:
+    """Whether a branch, which is called after its index, is one of ``other``, or of the machine itself where that is empty."""
+    return bool(branch) and (not other or branch.startswith(f"{other.partition('-')[0]}."))
 
 
 def _read(folder: Path) -> tuple[ResultsFolder, RunResult]:

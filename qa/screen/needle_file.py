@@ -112,12 +112,17 @@ def write_needle(path: Path, data: Mapping[str, Any], frame: Frame | None) -> No
     """Write a needle's JSON, and its picture where ``frame`` is given: the picture first, as nothing is read without the JSON.
 
     Raises:
+        UsageError: a text in it cannot be written; nothing has been then.
         HostError: the folder cannot be written to.
     """
+    try:
+        content = f"{json.dumps(data, indent=2, ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"a text of {path} is not UTF-8", hint="give tags and the workaround in UTF-8") from None
     if frame:
         write_picture(path.with_suffix(".png"), frame)
     with _whole(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def write_picture(path: Path, frame: Frame) -> None:

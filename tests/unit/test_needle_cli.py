@@ -5,9 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import struct
+import sys
 import threading
+import time
+import urllib.request
 import weakref
+import webbrowser
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +25,7 @@ from PIL import Image
 
 from qa.cli import accept, needle_page
 from qa.cli.root import root
-from qa.errors import QaError, UsageError
+from qa.errors import Interrupted, QaError, UsageError
 from qa.report.folder import ResultsFolder
 from qa.scenario.results import AreaResult, CandidateResult, FilmResult, RunResult, ScreenResult, StepResult
 from qa.screen.needle import NeedleError, read_needle
@@ -118,6 +123,32 @@ def test_a_needle_is_not_replaced_by_accident(here: Path) -> None:
     assert read_needle(here / "needles" / "menu.json").areas[0].width == 9
 
 
+def test_a_picture_without_a_needle_is_not_replaced_by_accident(here: Path) -> None:
+    save(here / "needles" / "menu.png", noise(2))
+    with pytest.raises(UsageError, match=r"there is a picture needles/menu\.png already"):
+        new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(2)).all()
+    assert new("menu", "--from", "shot.png", "--area", "1,1,9x9", "--force") == 0
+    assert (read_needle(here / "needles" / "menu.json").rgb == noise(1)).all()
+
+
+def test_what_would_change_nothing_on_the_page_is_refused(here: Path) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    for words, said in (
+        (("--tag", "b"), "--tag would"),
+        (("--area", "2,2,3x3", "--workaround", ""), "--area and --workaround would"),
+        (("--exclude", "2,2,3x3", "--click", "3,3"), "--exclude and --click would"),
+    ):
+        with pytest.raises(UsageError, match=f"{said} change nothing: there is a needle"):
+            new("menu", "--edit", *words)
+
+
+def test_a_tag_that_is_not_utf8_leaves_nothing_behind(here: Path) -> None:
+    with pytest.raises(UsageError, match=r"a text of needles/menu\.json is not UTF-8"):
+        new("menu", "--from", "shot.png", "--area", "1,1,9x9", "--tag", "caf\udce9")
+    assert not (here / "needles").exists()
+
+
 def results(folder: Path, *steps: StepResult, outcome: Any = "failed") -> Ended:
     run = ResultsFolder.create(folder, "run")
     when = "2026-01-01T00:00:00Z"
@@ -189,6 +220,42 @@ def test_the_picture_is_that_of_a_film(here: Path) -> None:
     (run.path / "film" / "a.png").unlink()
     with pytest.raises(UsageError, match=r"a picture of the film is gone: .*a\.png"):
         new("menu", "--from", run.path, "--at", "1s", "--on", "two", "--area", "1,1,9x9", "--force")
+
+
+def test_the_film_of_a_branch_is_taken_for_its_time(here: Path) -> None:
+    def film(branch: str, seed: int, *times: float) -> FilmResult:
+        frames = []
+        for number, at in enumerate(times):
+            file = f"film/{seed}-{number}.png"
+            save(run.path / file, noise(seed + number))
+            frames.append({"at": at, "file": file, "x": 0, "y": 0, "width": 64, "height": 48})
+        return FilmResult.model_validate({"machine": "vm", "branch": branch, "seen": 2, "frames": frames})
+
+    def ran(index: str, start: float, end: float, inside: Any = ()) -> StepResult:
+        return step(index, "", machine="vm", started_s=start, duration_s=end - start, inside=inside, outcome="passed")
+
+    branches = [ran("2.1", 6, 21, [ran("2.1.1", 6, 21)]), ran("2.2", 6, 30, [ran("2.2.1", 6, 30)])]
+    ended = results(here / "results", ran("1", 0, 5), ran("2", 5, 30, branches), ran("3", 30, 40))
+    run = ended.folder
+    films = [film("", 20, 1, 4), film("2.1-upgrade", 30, 6, 20), film("2.2-reboot", 40, 25, 26)]
+
+    def taken(at: str, *more: str, steps: int = 3) -> Any:
+        run.write_result(ended.result.model_copy(update={"films": films, "steps": ended.result.steps[:steps]}))
+        new("menu", "--from", run.path, "--at", at, "--area", "1,1,9x9", "--force", *more)
+        return frame_from_picture(here / "needles" / "menu.png").rgb
+
+    for at, seed in (("4.5s", 21), ("20.5s", 31), ("28s", 41)):  # nothing of the machine's own comes after the branches
+        assert (taken(at, steps=2) == noise(seed)).all()
+        assert (taken(at, "--on", "vm", steps=2) == noise(seed)).all()
+    with pytest.raises(UsageError, match=r"no film shows 5\.5 s") as caught:
+        taken("5.5s", steps=2)
+    told = "vm (1.0 to 5.0 s), vm-2.1-upgrade (6.0 to 21.0 s), vm-2.2-reboot (25.0 to 30.0 s)"
+    assert caught.value.hint == f"take another moment; there are: {told}"
+    with pytest.raises(UsageError, match=r"several films show 20\.5 s") as caught:
+        taken("20.5s")
+    assert caught.value.hint == f"name one with --on; there are: {told.replace('5.0 s', '40.0 s', 1)}"
+    for on, seed in (("vm", 21), ("vm-2.1-upgrade", 31)):
+        assert (taken("20.5s", "--on", on) == noise(seed)).all()
 
 
 def test_a_check_without_a_screen_tells_what_is_wrong(here: Path) -> None:
@@ -389,6 +456,116 @@ def test_a_needle_that_is_there_is_edited_and_keeps_its_picture(here: Path, monk
     assert (here / "needles" / "menu.png").stat() == before
 
 
+def test_what_cannot_be_written_is_told_on_the_page_which_stays(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "full").write_text("no folder")
+    person = Person(monkeypatch, ("POST", "PAGE/save", DRAWN))
+    once = person.run
+
+    def run() -> None:
+        once()
+        (here / "full").unlink()
+        once()
+
+    monkeypatch.setattr(person, "run", run)
+    assert new("menu", "--from", "shot.png", "--dir", "full/needles", "--edit") == 0
+    person.join(30)
+    (refused, why), (accepted, _) = person.answers
+    assert (refused, accepted) == (422, 200)
+    assert b"cannot write full/needles/menu.png: Not a directory" in why
+    assert json.loads((here / "full" / "needles" / "menu.json").read_text()) == DRAWN
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_giving_up_does_not_cut_off_what_is_being_written(here: Path, monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
+    holding = threading.Event()
+
+    def save_slowly(server: Any) -> None:
+        with server.saving:
+            holding.set()
+            time.sleep(0.2)
+            server.save(DRAWN)
+            server.drawn = DRAWN
+
+    def serve(server: Any) -> None:
+        if begun:
+            threading.Thread(target=save_slowly, args=(server,), daemon=True).start()
+            assert holding.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(needle_page.PageServer, "serve_forever", serve)
+    if begun:
+        assert new("menu", "--from", "shot.png", "--edit") == 0
+        assert json.loads((here / "needles" / "menu.json").read_text()) == DRAWN
+    else:
+        with pytest.raises(Interrupted, match="nothing was saved"):
+            new("menu", "--from", "shot.png", "--edit")
+        assert not (here / "needles").exists()
+
+
+class Shown(webbrowser.BaseBrowser):
+    """A browser that ends when the page has been saved in it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.pages: list[bytes] = []
+
+    def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:
+        """Look at the page, and save."""
+        save = urllib.request.Request(f"{url}save", json.dumps(DRAWN).encode())
+        self.pages += [urllib.request.urlopen(one, timeout=9).read() for one in (url, save)]
+        return True
+
+
+def test_a_browser_that_is_waited_for_shows_the_page(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Shown("firefox")
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    monkeypatch.setattr(webbrowser, "open", browser.open)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    frame = frame_from_picture(here / "shot.png")
+    drawn: list[Any] = []
+    needle_page.draw("menu", {"area": []}, frame, drawn.append)
+    assert drawn == [DRAWN]
+    assert browser.pages[0].startswith(b"<!doctype html>")
+
+
+@pytest.mark.parametrize("name", ["w3m", "/usr/bin/lynx", "elinks"])
+def test_a_browser_that_shows_text_only_is_not_opened(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    kind = webbrowser.Elinks if name == "elinks" else webbrowser.GenericBrowser
+    monkeypatch.setattr(kind, "open", lambda _, url, *__: opened.append(url))
+    monkeypatch.setattr(webbrowser, "get", lambda: kind(name))
+    needle_page._open("http://127.0.0.1/")
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("wslview"))
+    monkeypatch.setattr(webbrowser.GenericBrowser, "open", lambda _, url, *__: opened.append(url))
+    needle_page._open("http://127.0.0.1/seen")
+    assert opened == ["http://127.0.0.1/seen"]
+
+
+def test_a_browser_that_goes_away_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    ended = threading.Event()
+
+    class Server(needle_page.PageServer):
+        def shutdown_request(self, request: Any) -> None:
+            super().shutdown_request(request)
+            ended.set()
+
+    server = Server(b"", bytes(32 << 20), lambda _: None)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with socket.create_connection(("127.0.0.1", server.server_address[1])) as browser:
+        browser.sendall(f"GET {server.path}screen.png HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode())
+        browser.recv(100)
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # cut off, not ended
+    assert ended.wait(30)
+    server.shutdown()
+    server.server_close()
+    assert capfd.readouterr().err == ""
+    try:
+        raise LookupError("ours")
+    except LookupError:
+        server.handle_error(None, ("127.0.0.1", 1))
+    assert "LookupError: ours" in capfd.readouterr().err
+
+
 def candidate(here: Path, run: str, *, matched: bool = False) -> CandidateResult:
     box = {"x": 1, "y": 1, "width": 9, "height": 9, "from_x": 1, "from_y": 1}
     area = AreaResult(kind="match", **box, similarity=0.5, wanted=0.96, matched=matched, metric="openqa")
@@ -412,6 +589,22 @@ def test_a_changed_screen_is_accepted_as_the_new_picture(here: Path, capsys: pyt
     assert "run, step 1 (look): menu was not seen" in said
     assert "area 9x9 at 1,1: 50 % alike, 96 % wanted" in said
     assert "1 needle changed" in said
+
+
+def test_no_picture_is_offered_for_a_text_that_differs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("menu", "--from", "shot.png", "--area", "1,1,9x9")
+    seen = candidate(here, "menu", matched=True)
+    text = seen.areas[0].model_copy(update={"kind": "text", "matched": False, "text": "Goodbye"})
+    read = seen.model_copy(update={"matched": False, "areas": [seen.areas[0], text]})
+    ended = results(here / "results", step("1", "shots/seen.png", read))
+    save(ended.folder.path / "shots" / "seen.png", noise(7))
+    accept.offer([ended], yes=True)
+    said = capsys.readouterr().err
+    assert "area 9x9 at 1,1: 50 % alike, 96 % wanted, read 'Goodbye'" in said
+    assert f"not changed: only its text differs, which no picture changes -> change refstr in {here}/needles/menu.json" in said
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(1)).all()
+    accept.offer([ended, failed(here, noise(8))], yes=True)  # the other screen is one to take
+    assert (frame_from_picture(here / "needles" / "menu.png").rgb == noise(8)).all()
 
 
 @pytest.mark.parametrize(("answer", "changed"), [(True, True), (False, False)])
