@@ -68,6 +68,14 @@ class Vitals:
         """From now on only a panic is a failure: a prompt may appear in any output."""
         self._scan.booting = False
 
+    def forgive(self) -> None:
+        """Forget a failure that a reset ends: what the guest says from now on is another boot's."""
+        if self._due:
+            self._due.cancel()
+        self.failure = self._due = None
+        self._scan = FailureScan()
+        self._scan.booting = self._awaited
+
     def _hear(self, data: bytes) -> None:
         if self.failure or not (found := self._scan.feed(data)):
             return

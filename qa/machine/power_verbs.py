@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from qa.deadline import Deadline
-from qa.errors import CheckFailed, MachineOff
+from qa.errors import CheckFailed, GuestStalled, MachineOff
 from qa.events import ConsoleLine, MachineEnded, MachineStage
 from qa.guest.entry import find_way_in
 from qa.guest.readiness import READY, Ladder, cloud_init_errors, wait_for_system
@@ -153,7 +153,8 @@ class Power(Waiting):
     async def reboot(self, timeout: Duration = BOOT_LIMIT, wait: Wait = True) -> None:
         """Restart the guest cleanly and wait until it is ready again.
 
-        With ``wait: false`` the steps go on when it was reset, as with ``boot``.
+        With ``wait: false`` the steps go on when it was reset, as with ``boot``. A guest that software emulation stalls while it
+        comes up is reset once more, with a warning.
         """
         power = self._running()
         deadline = self._deadline(timeout)
@@ -165,12 +166,28 @@ class Power(Waiting):
         self._console.mark()
         await self._ask_guest_to("reboot", power)
         await power.vitals.guard(power.vitals.reset_after(before), deadline, "the reboot")
-        await self._drop_channel()
-        self._ladder = Ladder(self._console, self._reach, self._tell_line)
-        self._reach("reset")
+        await self._was_reset()
         if not wait:
             return
         power.vitals.await_boot(True)
+        try:
+            await self._come_up(power, deadline)
+        except GuestStalled as error:  # a fault of the emulation: the guest did nothing wrong
+            self.bus.notice(f"{self.name} is reset and boots once more: {error.message}", "warning")
+            power.vitals.forgive()
+            self._console.mark()
+            await power.monitor.execute("system_reset")
+            await self._was_reset()
+            await self._come_up(power, self._deadline(timeout))
+
+    async def _was_reset(self) -> None:
+        if self._ladder:
+            self._ladder.close()
+        await self._drop_channel()
+        self._ladder = Ladder(self._console, self._reach, self._tell_line)
+        self._reach("reset")
+
+    async def _come_up(self, power: PowerCycle, deadline: Deadline) -> None:
         await power.vitals.guard(self._become_ready(power, deadline), deadline, "readiness after the reboot", seen=self._seen)
 
     def _running(self) -> PowerCycle:

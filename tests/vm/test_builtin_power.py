@@ -11,7 +11,7 @@ import pytest_asyncio
 from machines import Driven, Original, original, qemus
 
 from qa.errors import ChannelLost, GuestPanic, MachineOff
-from qa.events import MachineEnded, QmpEvent
+from qa.events import MachineEnded, MachineStage, Notice, QmpEvent
 from qa.paths import Paths
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -57,6 +57,20 @@ async def test_a_reboot_starts_the_guest_anew_and_ends_what_ran(vm: Driven) -> N
         await running
     await vm("fail", "test -e /tmp/before")
     assert next(iter(vm.machine.stages)) == "reset"
+    assert vm.machine.ready_s is not None
+
+
+async def test_a_guest_that_the_emulation_stalls_after_a_reboot_is_reset_once_more(vm: Driven) -> None:
+    before = len(vm.told)
+    rebooting = asyncio.create_task(vm("reboot"))
+    while not any(isinstance(event, MachineStage) and event.stage == "firmware" for event in vm.told[before:]):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    vm.machine._console.data_received(b"rcu: rcu_preempt kthread timer wakeup didn't happen for 5250 jiffies!\r\n")
+    await rebooting
+    warnings = [event.message for event in vm.told[before:] if isinstance(event, Notice) and event.level == "warning"]
+    assert ["is reset and boots once more" in message for message in warnings] == [True]
+    assert [event.stage for event in vm.told[before:] if isinstance(event, MachineStage)].count("reset") == 2
+    await vm("succeed", "true")
     assert vm.machine.ready_s is not None
 
 
