@@ -53,12 +53,15 @@ fi
 beside=$(mktemp)
 .venv/bin/python -m pytest --durations=10 tests/surfaces > "$beside" 2>&1 &
 second=$!
-trap 'kill "$second" 2>/dev/null || true; wait "$second" || true; cat "$beside"; rm -f "$beside"' EXIT
+.venv/bin/python -m pytest --durations=10 tests --ignore=tests/surfaces &  # bash takes signals only while it waits for such
+first=$!
+end_both() { kill -INT "$first" "$second" 2>/dev/null || true; wait "$first" || true; wait "$second" || true; }  # they clean up
+trap 'end_both; cat "$beside"; rm -f "$beside"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 first_status=0 second_status=0
-.venv/bin/python -m pytest --durations=10 tests --ignore=tests/surfaces || first_status=$?
+wait "$first" || first_status=$?
 printf -- '--- pytest, what ran beside\n'
 wait "$second" || second_status=$?
 [ "$first_status" -ne 0 ] || first_status=$second_status

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -231,6 +233,36 @@ def test_what_pytest_says_is_shown_of_both_runs(run: Run, checkout: Path) -> Non
         "--- pytest, what ran beside",
         "ran: -m pytest --durations=10 tests/surfaces",
     ]
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def note(word):
+    with open(os.environ["LOG"], "a") as log:
+        print(word, *sys.argv[1:], file=log)
+note("begun")
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    note("cleaned up")
+"""
+
+
+def test_both_runs_of_pytest_end_with_the_script_and_clean_up(run: Run, checkout: Path, tmp_path: Path) -> None:
+    run("tools/setup.sh", "test")
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    waits = f'[[ "$*" != *pytest* ]] || exec {sys.executable} {tmp_path}/interrupted.py "$@"'
+    played, log = tmp_path / "played", tmp_path / "log"
+    play(checkout / ".venv/bin/python", PYTHON.replace("#!/bin/bash", f"#!/bin/bash\n{waits}"))
+    settings = {"PATH": f"{played}:/usr/bin:/bin", "LOG": str(log), "PLAYED": str(played), "FAIL": ""}
+    with subprocess.Popen([checkout / "test.sh"], env=settings, stdout=subprocess.DEVNULL) as script:
+        while not log.exists() or log.read_text().count("begun -m pytest") < 2:
+            assert script.poll() is None
+            time.sleep(0.05)
+        script.terminate()
+        assert script.wait(30) == 143
+    assert log.read_text().count("cleaned up -m pytest") == 2
 
 
 def test_a_setup_that_fails_is_a_stage_too(run: Run, said: Said, checkout: Path) -> None:
