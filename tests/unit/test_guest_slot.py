@@ -281,6 +281,6 @@ async def test_another_one_goes_on_with_the_shell_of_a_slot(run: Runner) -> None
     again = Runner(other)
     assert await again("echo two; echo err >&2; exit 3") == Ran(3, b"two\n", b"err\n")
     kill_running(other)
-    await other.resync()
+    await asyncio.wait_for(other.resync(), 20)
     assert (await again("echo three")).out == b"three\n"
     os.kill(background, signal.SIGKILL)
